@@ -1,0 +1,1 @@
+//! The wire contract of wafleet: signed commands in, signed events out.

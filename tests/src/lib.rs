@@ -1,0 +1,1 @@
+//! The harness: private services, fleets, and the integration tests.

@@ -1,0 +1,1 @@
+//! One Chromium per session over the debugging pipe, and the typed driver of the page in it.

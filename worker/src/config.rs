@@ -1,0 +1,463 @@
+//! Every setting of wafleet, its unit, its default and its limits, in one table. Read and checked once, at start.
+//!
+//! A setting `amqp_url` comes from, in this order: the environment variable `WAFLEET_AMQP_URL`; the file that
+//! `WAFLEET_AMQP_URL_FILE` names (for secrets mounted as files); the key `amqp_url` of the TOML file that `--config` or
+//! `WAFLEET_CONFIG` names; the default. All problems are reported at once, and a misspelt name is a problem.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+use wafleet_browser::{Flavor, Sandbox};
+use wafleet_protocol::id::WorkerId;
+use wafleet_protocol::signing::Keyring;
+
+/// What one setting is called, what it falls back to, and what it is for.
+#[derive(Debug)]
+pub struct Setting {
+    /// Lower-case name: the TOML key, and after `WAFLEET_` in upper case the environment variable.
+    pub name: &'static str,
+    /// The default, or `None` when the setting is required or optional without a default.
+    pub default: Option<&'static str>,
+    /// Whether its value must never be printed.
+    pub secret: bool,
+    /// One line for `wafleet config list`.
+    pub help: &'static str,
+}
+
+const fn setting(name: &'static str, default: Option<&'static str>, secret: bool, help: &'static str) -> Setting {
+    Setting { name, default, secret, help }
+}
+
+/// The table of all settings.
+pub const SETTINGS: &[Setting] = &[
+    setting("amqp_url", None, true, "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps:// for TLS"),
+    setting("amqp_ca_file", None, false, "PEM file of the certificate authority for amqps:// (default: the system's)"),
+    setting("redis_url", None, true, "Redis: redis://[:password@]host:6379/0, or rediss:// for TLS"),
+    setting("redis_ca_file", None, false, "PEM file of the certificate authority for rediss:// (default: the system's)"),
+    setting("redis_prefix", Some("wafleet"), false, "prefix of every Redis key"),
+    setting("database_url", None, true, "MySQL or MariaDB: mysql://user:password@host:3306/database[?ssl-mode=VERIFY_IDENTITY&ssl-ca=/path]"),
+    setting("keyring_file", None, false, "JSON file with the signing keys (see `wafleet keys generate --help`)"),
+    setting("worker_id", None, false, "name of this worker (default: host name and a random boot id)"),
+    setting("profile_root", Some("/var/lib/wafleet/profiles"), false, "directory of the browser profiles, mode 0700"),
+    setting("runtime_dir", Some("/run/wafleet"), false, "directory of the heartbeat file that `wafleet health` reads"),
+    setting("capacity", Some("50"), false, "sessions this worker owns at most, 1 to 500"),
+    setting("lease_ttl_secs", Some("15"), false, "seconds a lease lives without renewal, 3 to 120"),
+    setting("claim_interval_ms", Some("2000"), false, "milliseconds between two looks at what could be claimed, 50 to 60000"),
+    setting("drain_secs", Some("60"), false, "seconds SIGTERM gives the sessions to close, 1 to 600"),
+    setting("chromium_path", None, false, "the Chromium binary (default: the flavor's Debian path)"),
+    setting("chromium_flavor", Some("chromium"), false, "chromium or headless-shell"),
+    setting("chromium_sandbox", Some("required"), false, "required, or off (needed as root; development only)"),
+    setting("chromium_args", None, false, "further Chromium flags, separated by spaces"),
+    setting("site_url", Some("https://web.whatsapp.com/"), false, "the page each session opens"),
+    setting("page_bundle", None, false, "file that replaces the built-in page bundle, without a rebuild"),
+    setting("page_call_timeout_secs", Some("60"), false, "seconds a call into the page may take, 5 to 300"),
+    setting("qr_generations_per_hour", Some("5"), false, "QR generations a workspace may use up in an hour, 1 to 100"),
+    setting("control_per_minute", Some("100"), false, "session.* commands per signing key and minute, 1 to 100000"),
+    setting("log", Some("info"), false, "log filter, e.g. info or wafleet=debug,info"),
+    setting("log_format", Some("json"), false, "json (one object a line) or text"),
+];
+
+/// Everything that is wrong with the configuration, one line each.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigErrors(pub Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the configuration has {} problem(s):", self.0.len())?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+    }
+}
+
+/// How to reach RabbitMQ.
+#[derive(Clone)]
+pub struct Amqp {
+    /// `amqp://` or `amqps://`, password included: never printed.
+    pub url: String,
+    /// PEM text of an own certificate authority.
+    pub ca_pem: Option<String>,
+}
+
+/// How to reach Redis, and the prefix of every key.
+#[derive(Clone)]
+pub struct Redis {
+    /// `redis://` or `rediss://`, password included: never printed.
+    pub url: String,
+    /// PEM text of an own certificate authority.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Prefix of every key, without the colon.
+    pub prefix: String,
+}
+
+/// What the browser side needs to know.
+#[derive(Clone)]
+pub struct Browser {
+    /// The Chromium ELF binary.
+    pub executable: PathBuf,
+    /// Which build of Chromium it is.
+    pub flavor: Flavor,
+    /// Whether Chromium's sandbox must be on.
+    pub sandbox: Sandbox,
+    /// Further flags.
+    pub extra_args: Vec<String>,
+    /// The page to open.
+    pub site: Url,
+    /// The text evaluated in the page.
+    pub bundle: std::sync::Arc<str>,
+    /// Upper bound of one call into the page.
+    pub call_timeout: Duration,
+}
+
+/// The settings of one worker process, checked.
+#[derive(Clone)]
+pub struct Config {
+    /// RabbitMQ.
+    pub amqp: Amqp,
+    /// Redis.
+    pub redis: Redis,
+    /// `mysql://…`, password included: never printed.
+    pub database_url: String,
+    /// The keys that sign and verify.
+    pub keyring: std::sync::Arc<Keyring>,
+    /// This process.
+    pub worker_id: WorkerId,
+    /// Root of the profiles: `<root>/<workspace>/<session>/`.
+    pub profile_root: PathBuf,
+    /// Where the heartbeat file goes.
+    pub runtime_dir: PathBuf,
+    /// Sessions owned at most.
+    pub capacity: usize,
+    /// Life of a lease without renewal.
+    pub lease_ttl: Duration,
+    /// Pause between two claim ticks.
+    pub claim_interval: Duration,
+    /// Time that a drain may take.
+    pub drain: Duration,
+    /// The browser side.
+    pub browser: Browser,
+    /// QR generations per workspace and hour.
+    pub qr_generations_per_hour: u32,
+    /// `session.*` commands per key and minute.
+    pub control_per_minute: u32,
+}
+
+impl Config {
+    /// Checks everything a worker needs. `worker_id` falls back to `<host>/<random>`, new at each start, because a restarted
+    /// worker must not inherit its predecessor's leases by name.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn for_worker(settings: &Settings) -> Result<Self, ConfigErrors> {
+        let mut check = Check { settings, problems: settings.problems.clone() };
+        let amqp = check.amqp();
+        let redis = check.redis();
+        let database_url = check.url("database_url", &["mysql", "mariadb"]);
+        let keyring = check.keyring();
+        let worker_id = check.worker_id();
+        let browser = check.browser();
+        let profile_root = PathBuf::from(check.text("profile_root"));
+        let runtime_dir = PathBuf::from(check.text("runtime_dir"));
+        let capacity = check.number("capacity", 1..=500) as usize;
+        let lease_ttl = Duration::from_secs(check.number("lease_ttl_secs", 3..=120));
+        let claim_interval = Duration::from_millis(check.number("claim_interval_ms", 50..=60_000));
+        let drain = Duration::from_secs(check.number("drain_secs", 1..=600));
+        let qr_generations_per_hour = check.number("qr_generations_per_hour", 1..=100) as u32;
+        let control_per_minute = check.number("control_per_minute", 1..=100_000) as u32;
+        match (amqp, redis, database_url, keyring, worker_id, browser, check.problems.is_empty()) {
+            (Some(amqp), Some(redis), Some(database_url), Some(keyring), Some(worker_id), Some(browser), true) => Ok(Self {
+                amqp,
+                redis,
+                database_url,
+                keyring: keyring.into(),
+                worker_id,
+                profile_root,
+                runtime_dir,
+                capacity,
+                lease_ttl,
+                claim_interval,
+                drain,
+                browser,
+                qr_generations_per_hour,
+                control_per_minute,
+            }),
+            _ => Err(ConfigErrors(check.problems)),
+        }
+    }
+
+    /// What a command-line client needs: the broker and the keys.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn for_client(settings: &Settings) -> Result<(Amqp, Keyring), ConfigErrors> {
+        let mut check = Check { settings, problems: settings.problems.clone() };
+        match (check.amqp(), check.keyring(), check.problems.is_empty()) {
+            (Some(amqp), Some(keyring), true) => Ok((amqp, keyring)),
+            _ => Err(ConfigErrors(check.problems)),
+        }
+    }
+
+    /// The database URL alone, for `wafleet migrate`.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn for_migration(settings: &Settings) -> Result<String, ConfigErrors> {
+        let mut check = Check { settings, problems: settings.problems.clone() };
+        check.url("database_url", &["mysql", "mariadb"]).filter(|_| check.problems.is_empty()).ok_or(ConfigErrors(check.problems))
+    }
+}
+
+/// The raw values, before any check, with where each came from.
+pub struct Settings {
+    values: BTreeMap<&'static str, (String, String)>,
+    problems: Vec<String>,
+}
+
+impl Settings {
+    /// Collects the raw values from the environment and, if there is one, the TOML file.
+    ///
+    /// # Errors
+    /// The file does not exist, or is not TOML. Everything else is reported by the `Config::for_…` functions.
+    pub fn read(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigErrors> {
+        let mut problems = Vec::new();
+        let mut values = BTreeMap::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors(vec![format!("cannot read {}: {error}", path.display())]))?;
+            let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigErrors(vec![format!("{} is not TOML: {}", path.display(), error.message())]))?;
+            for (key, value) in table {
+                match (known(&key), value) {
+                    (None, _) => problems.push(format!("{}: there is no setting {key:?}{}", path.display(), suggestion(&key))),
+                    (Some(name), toml::Value::String(text)) => drop(values.insert(name, (text, path.display().to_string()))),
+                    (Some(name), toml::Value::Integer(number)) => drop(values.insert(name, (number.to_string(), path.display().to_string()))),
+                    (Some(name), _) => problems.push(format!("{}: {name} must be a string or a whole number", path.display())),
+                }
+            }
+        }
+        // Sorted, so that of `X` and `X_FILE` the direct value comes first and the clash is seen.
+        let environment: BTreeMap<String, String> = environment.filter(|(name, _)| name.starts_with("WAFLEET_")).collect();
+        for (variable, value) in &environment {
+            let key = variable["WAFLEET_".len()..].to_ascii_lowercase();
+            if key == "config" || key.starts_with("test_") || value.is_empty() {
+                continue; // `config` names the file itself; `WAFLEET_TEST_…` belongs to the test harness
+            }
+            if let Some(name) = known(&key) {
+                values.insert(name, (value.clone(), variable.clone()));
+            } else if let Some(name) = key.strip_suffix("_file").and_then(known) {
+                if environment.get(variable.trim_end_matches("_FILE")).is_some_and(|direct| !direct.is_empty()) {
+                    problems.push(format!("{variable} and {} are both set: set one", variable.trim_end_matches("_FILE")));
+                }
+                match std::fs::read_to_string(value) {
+                    Ok(text) => drop(values.insert(name, (text.trim_end().to_owned(), format!("{variable}={value}")))),
+                    Err(error) => problems.push(format!("{variable}: cannot read {value}: {error}")),
+                }
+            } else {
+                problems.push(format!("there is no setting {variable}{}", suggestion(&key)));
+            }
+        }
+        Ok(Self { values, problems })
+    }
+
+    /// The raw value of a setting, or its default.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name)?;
+        self.values.get(setting.name).map(|(value, _)| value.as_str()).or(setting.default)
+    }
+
+    /// Each setting with its value (secrets hidden) and where it came from, for `wafleet config check`.
+    pub fn describe(&self) -> impl Iterator<Item = (&'static str, String, String)> + '_ {
+        SETTINGS.iter().map(|setting| match self.values.get(setting.name) {
+            Some(_) if setting.secret => (setting.name, "(hidden)".to_owned(), self.values[setting.name].1.clone()),
+            Some((value, source)) => (setting.name, value.clone(), source.clone()),
+            None => (setting.name, setting.default.unwrap_or("(not set)").to_owned(), "default".to_owned()),
+        })
+    }
+}
+
+fn known(key: &str) -> Option<&'static str> {
+    SETTINGS.iter().map(|setting| setting.name).find(|name| *name == key)
+}
+
+/// " (did you mean …?)" for a name that is two or fewer edits away.
+fn suggestion(key: &str) -> String {
+    let nearest = SETTINGS.iter().map(|setting| (edits(key, setting.name), setting.name)).min();
+    nearest.filter(|(distance, _)| *distance <= 2).map(|(_, name)| format!(" (did you mean {name}?)")).unwrap_or_default()
+}
+
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+struct Check<'a> {
+    settings: &'a Settings,
+    problems: Vec<String>,
+}
+
+impl Check<'_> {
+    fn text(&mut self, name: &'static str) -> String {
+        self.settings.get(name).unwrap_or_default().to_owned()
+    }
+
+    fn required(&mut self, name: &'static str) -> Option<String> {
+        let value = self.settings.get(name).map(str::to_owned);
+        if value.is_none() {
+            let help = SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.help);
+            self.problems.push(format!("WAFLEET_{} is not set ({help})", name.to_ascii_uppercase()));
+        }
+        value
+    }
+
+    fn number(&mut self, name: &'static str, range: std::ops::RangeInclusive<u64>) -> u64 {
+        let value = self.text(name);
+        value.parse().ok().filter(|number| range.contains(number)).unwrap_or_else(|| {
+            self.problems.push(format!("{name} must be a whole number from {} to {}, not {value:?}", range.start(), range.end()));
+            *range.start()
+        })
+    }
+
+    fn url(&mut self, name: &'static str, schemes: &[&str]) -> Option<String> {
+        let value = self.required(name)?;
+        // The value may hold a password, so an error never shows it.
+        match Url::parse(&value) {
+            Ok(url) if schemes.contains(&url.scheme()) && url.has_host() => Some(value),
+            Ok(url) => {
+                self.problems.push(format!("{name} must start with {}://host, it starts with {}://", schemes.join(":// or "), url.scheme()));
+                None
+            }
+            Err(error) => {
+                self.problems.push(format!("{name} is not a URL: {error}"));
+                None
+            }
+        }
+    }
+
+    fn file(&mut self, name: &'static str) -> Option<Vec<u8>> {
+        let path = self.settings.get(name)?.to_owned();
+        std::fs::read(&path).map_err(|error| self.problems.push(format!("{name}: cannot read {path}: {error}"))).ok()
+    }
+
+    fn amqp(&mut self) -> Option<Amqp> {
+        let ca_pem = self.file("amqp_ca_file").map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Some(Amqp { url: self.url("amqp_url", &["amqp", "amqps"])?, ca_pem })
+    }
+
+    fn redis(&mut self) -> Option<Redis> {
+        let ca_pem = self.file("redis_ca_file");
+        let prefix = self.text("redis_prefix");
+        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+            self.problems.push(format!("redis_prefix must be letters, digits, '.', '_' or '-', not {prefix:?}"));
+        }
+        Some(Redis { url: self.url("redis_url", &["redis", "rediss"])?, ca_pem, prefix })
+    }
+
+    fn keyring(&mut self) -> Option<Keyring> {
+        let path = self.required("keyring_file")?;
+        let text = std::fs::read_to_string(&path).map_err(|error| self.problems.push(format!("keyring_file: cannot read {path}: {error}"))).ok()?;
+        Keyring::parse(&text).map_err(|error| self.problems.push(format!("keyring_file {path}: {error}"))).ok()
+    }
+
+    fn worker_id(&mut self) -> Option<WorkerId> {
+        let name = self.settings.get("worker_id").map_or_else(default_worker_id, str::to_owned);
+        name.parse().map_err(|error| self.problems.push(format!("worker_id: {error}"))).ok()
+    }
+
+    fn browser(&mut self) -> Option<Browser> {
+        let flavor = match self.text("chromium_flavor").as_str() {
+            "chromium" => Flavor::Chromium,
+            "headless-shell" => Flavor::HeadlessShell,
+            other => {
+                self.problems.push(format!("chromium_flavor must be chromium or headless-shell, not {other:?}"));
+                Flavor::Chromium
+            }
+        };
+        let sandbox = match self.text("chromium_sandbox").as_str() {
+            "required" => Sandbox::Required,
+            "off" => Sandbox::Off,
+            other => {
+                self.problems.push(format!("chromium_sandbox must be required or off, not {other:?}"));
+                Sandbox::Required
+            }
+        };
+        if matches!(sandbox, Sandbox::Required) && rustix::process::geteuid().is_root() {
+            self.problems.push("chromium_sandbox is required, but Chromium has no sandbox for root: run as another user, or set WAFLEET_CHROMIUM_SANDBOX=off for development".to_owned());
+        }
+        let executable = self.settings.get("chromium_path").map_or_else(|| flavor.default_executable().to_owned(), PathBuf::from);
+        if !executable.is_file() {
+            self.problems.push(format!("chromium_path: there is no file {} (Debian: apt-get install chromium)", executable.display()));
+        }
+        let site = self.text("site_url");
+        let site = Url::parse(&site).map_err(|error| self.problems.push(format!("site_url {site:?} is not a URL: {error}"))).ok();
+        let bundle = match self.file("page_bundle") {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
+            None => wafleet_browser::built_in_bundle().into(),
+        };
+        let call_timeout = Duration::from_secs(self.number("page_call_timeout_secs", 5..=300));
+        let extra_args = self.text("chromium_args").split_whitespace().map(str::to_owned).collect();
+        Some(Browser { executable, flavor, sandbox, extra_args, site: site?, bundle, call_timeout })
+    }
+}
+
+/// `<host>/<8 random hex digits>`.
+fn default_worker_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
+    format!("{}/{:08x}", if host.is_empty() { "worker" } else { &host }, rand::random::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        Settings::read(None, pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).expect("no file is read")
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once_and_no_secret_is_shown() {
+        let settings = settings(&[
+            ("WAFLEET_AMQP_URL", "http://user:hunter2@host/"),
+            ("WAFLEET_CAPACITY", "0"),
+            ("WAFLEET_CAPACTY", "7"),
+            ("WAFLEET_REDIS_PREFIX", "a b"),
+            ("WAFLEET_CHROMIUM_FLAVOR", "firefox"),
+        ]);
+        let text = Config::for_worker(&settings).err().expect("five problems").to_string();
+        for part in ["amqp_url must start with", "capacity must be", "did you mean capacity", "redis_prefix", "chromium_flavor", "WAFLEET_DATABASE_URL is not set", "WAFLEET_KEYRING_FILE is not set"] {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn a_secret_can_come_from_a_file_but_not_from_two_places() {
+        let path = std::env::temp_dir().join(format!("wafleet-config-test-{}", std::process::id()));
+        std::fs::write(&path, "mysql://u:p@127.0.0.1/db\n").expect("temporary file");
+        let path_text = path.display().to_string();
+        let one = settings(&[("WAFLEET_DATABASE_URL_FILE", &path_text)]);
+        assert_eq!(Config::for_migration(&one).expect("one source"), "mysql://u:p@127.0.0.1/db");
+        let two = settings(&[("WAFLEET_DATABASE_URL_FILE", &path_text), ("WAFLEET_DATABASE_URL", "mysql://x/y")]);
+        assert!(Config::for_migration(&two).expect_err("two sources").to_string().contains("both set"));
+        std::fs::remove_file(path).expect("temporary file");
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let path = std::env::temp_dir().join(format!("wafleet-config-test-{}.toml", std::process::id()));
+        std::fs::write(&path, "capacity = 3\nlog = \"debug\"\nnonsense = 1\n").expect("temporary file");
+        let settings = Settings::read(Some(&path), [("WAFLEET_CAPACITY".to_owned(), "4".to_owned())].into_iter()).expect("TOML");
+        assert_eq!((settings.get("capacity"), settings.get("log")), (Some("4"), Some("debug")));
+        assert!(settings.problems.iter().any(|problem| problem.contains("nonsense")));
+        std::fs::remove_file(path).expect("temporary file");
+    }
+}

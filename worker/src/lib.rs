@@ -1,0 +1,1 @@
+//! A fleet worker that keeps WhatsApp Web sessions alive for Laravel applications.
