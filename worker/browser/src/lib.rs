@@ -1,1 +1,18 @@
 //! One Chromium per session over the debugging pipe, and the typed driver of the page in it.
+//!
+//! Reading order: [`Chromium`] starts, watches and ends one browser in its own process group;
+//! [`Cdp`] is the connection to it, NUL-separated JSON on two pipes, so that nothing ever
+//! listens on a socket; [`Page`] drives the one tab and turns what happens in it into
+//! [`PageEvent`]s. The half of the page driver that runs inside the tab is TypeScript, in
+//! `page/`, and is compiled into this crate as [`built_in_bundle`].
+
+mod cdp;
+mod chromium;
+mod page;
+
+pub use cdp::{Cdp, CdpError, CdpEvent, CdpEvents, CdpEventsEnd};
+pub use chromium::{Chromium, End, Exit, Flavor, LaunchError, LaunchOptions, Sandbox};
+pub use page::{
+    Ack, CallError, Capabilities, Me, Message, MessageSource, Page, PageError, PageEvent, PageOptions, SendText, Sent,
+    Status, built_in_bundle,
+};

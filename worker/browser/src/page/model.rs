@@ -1,0 +1,211 @@
+//! What the page says: the types that cross from the tab into the worker.
+//!
+//! All ids are strings in WhatsApp's own form: a chat or a person is `…@c.us` (by phone
+//! number), `…@lid` (by the number-free id that replaces it) or `…@g.us` (a group); a message
+//! key is `true|false_<chat>_<id>` and, in groups, `_<participant>` behind it.
+
+use serde::{Deserialize, Serialize};
+
+/// The own account, known once the device is linked and its socket is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Me {
+    /// The own phone number as an id: `…@c.us`, without a device part.
+    pub id: String,
+    /// The own number-free id, `…@lid`, on accounts that have one.
+    #[serde(default)]
+    pub lid: Option<String>,
+    /// The name that contacts see.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What the phone is: `android`, `iphone`, `smba`, …
+    #[serde(default)]
+    pub platform: Option<String>,
+}
+
+/// Where the page stands, as its own models say it. Words are WhatsApp's, upper case.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// `QR`, `SYNCING`, `MAIN`, `CONFLICT`, `DEPRECATED_VERSION`, … ; `None` before the model exists.
+    #[serde(default)]
+    pub stream_mode: Option<String>,
+    /// `OPENING`, `PAIRING`, `SYNCING`, `RESUMING`, `NORMAL`, …
+    #[serde(default)]
+    pub stream_info: Option<String>,
+    /// `OPENING`, `PAIRING`, `UNPAIRED`, `UNPAIRED_IDLE`, `CONNECTED`, `CONFLICT`, …
+    #[serde(default)]
+    pub socket_state: Option<String>,
+    /// The page holds the credentials of a linked device.
+    #[serde(default)]
+    pub registered: bool,
+    /// The page counts itself as logged in.
+    #[serde(default)]
+    pub logged_in: bool,
+    /// The own account, when known.
+    #[serde(default)]
+    pub me: Option<Me>,
+    /// The version of WhatsApp Web that is running.
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+impl Status {
+    /// Linked, socket open, chats loaded, own number known: messages can go and come.
+    pub fn is_online(&self) -> bool {
+        self.registered
+            && self.me.is_some()
+            && self.stream_mode.as_deref() == Some("MAIN")
+            && self.socket_state.as_deref() == Some("CONNECTED")
+    }
+}
+
+/// What the adapter found of the page functions that it needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// How many bindings were tried.
+    pub tried: u32,
+    /// The names of those that are not there; empty when this WhatsApp Web version fits.
+    pub missing: Vec<String>,
+    /// The version of WhatsApp Web.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The version of the in-page library, `@wppconnect/wa-js`.
+    #[serde(default)]
+    pub library: Option<String>,
+}
+
+/// Where an own message was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageSource {
+    /// Sent through this page.
+    ThisSession,
+    /// Written on the phone or on another linked device.
+    Phone,
+}
+
+/// A message that is in the page's store. System entries are not messages and never appear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The full key: `true|false_<chat>_<id>[_<participant>]`.
+    pub key: String,
+    /// The id inside the key.
+    pub id: String,
+    /// The chat it belongs to.
+    pub chat_id: String,
+    /// Whether the own account wrote it.
+    pub from_me: bool,
+    /// Who wrote it; in a group the participant, else the other end or the own account.
+    pub sender_id: String,
+    /// The sender's phone number as `…@c.us`, when the page knows it.
+    #[serde(default)]
+    pub sender_phone: Option<String>,
+    /// The sender's number-free id, when the page knows it.
+    #[serde(default)]
+    pub sender_lid: Option<String>,
+    /// `chat` (text), `image`, `video`, `ptt`, `document`, `location`, … in WhatsApp's words.
+    pub kind: String,
+    /// The text, or the caption of a medium.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// Unix seconds, by WhatsApp's clock.
+    pub timestamp: i64,
+    /// See [`Ack::ack`].
+    pub ack: i8,
+    /// Whether a file belongs to it.
+    #[serde(default)]
+    pub has_media: bool,
+    /// The id of the message that it answers.
+    #[serde(default)]
+    pub quoted_id: Option<String>,
+    /// The name that the sender gave itself.
+    #[serde(default)]
+    pub notify_name: Option<String>,
+    /// Own messages only: where it was written.
+    #[serde(default)]
+    pub source: Option<MessageSource>,
+}
+
+/// How far own messages have come. Per key it only ever rises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Full keys of the messages.
+    pub keys: Vec<String>,
+    /// The chat that they belong to.
+    pub chat_id: String,
+    /// In a group: the participant who got it or read it.
+    #[serde(default)]
+    pub sender_id: Option<String>,
+    /// -1 failed, 0 pending, 1 taken by the server, 2 on the other phone, 3 read, 4 played.
+    pub ack: i8,
+}
+
+/// A text to send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SendText {
+    /// A phone number in E.164 digits, or `…@c.us`, `…@lid`, `…@g.us`.
+    pub to: String,
+    /// The id to send it under: `3EB0` and 18 upper-case hexadecimal digits, as the page makes them itself.
+    pub message_id: String,
+    /// The text.
+    pub text: String,
+}
+
+/// What became of a send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The full key.
+    pub key: String,
+    /// The chat's real id, which for a phone number is most often its `…@lid`.
+    pub chat_id: String,
+    /// See [`Ack::ack`]; 0 means that the page holds it and sends it as soon as it can.
+    pub ack: i8,
+    /// The page had a message of this id already: nothing was sent by this call.
+    pub found: bool,
+    /// Unix seconds, by WhatsApp's clock where it is known.
+    pub timestamp: i64,
+}
+
+/// What happens in the tab, in the order in which it happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageEvent {
+    /// Something in [`Status`] changed.
+    State(Status),
+    /// A code to scan: the string that belongs into the QR picture.
+    Qr {
+        /// `ref,noise key,identity key,secret` as the phone wants it.
+        code: String,
+        /// The first of a series: WhatsApp Web lets it stand for 60 s, the five after it for 20 s each.
+        first: bool,
+    },
+    /// The page has stopped showing codes until [`Page::refresh_qr`](crate::Page::refresh_qr).
+    QrIdle,
+    /// The eight characters to type on the phone, asked for or renewed by the page.
+    LinkCode {
+        /// The code.
+        code: String,
+        /// Unix seconds, when the page says it.
+        expires_at: Option<i64>,
+    },
+    /// The in-page library is up; says what of it fits this version of WhatsApp Web.
+    Ready(Capabilities),
+    /// A message came in, or the own account wrote one.
+    Message(Message),
+    /// Own messages got further.
+    Ack(Ack),
+    /// A new document has begun to load; calls fail with [`CallError::NotReady`](crate::CallError::NotReady) until it is up.
+    Loading,
+    /// The tab's process is gone. [`Page::reload`](crate::Page::reload) or [`Page::reopen`](crate::Page::reopen) bring the page back.
+    Crashed {
+        /// Chromium's words for it: `crashed`, `killed`, `oom`, …
+        reason: String,
+    },
+    /// The tab no longer answers, though it was asked to drop what it runs.
+    Hung,
+    /// The connection to the browser is gone; this is the last event.
+    Detached,
+    /// Something could not be understood. It was left out, the session goes on.
+    Fault {
+        /// What, in words fit for a log.
+        what: String,
+    },
+}
