@@ -1,1 +1,19 @@
-//! The wire contract of wafleet: signed commands in, signed events out.
+#![doc = include_str!("../README.md")]
+
+pub mod id;
+pub mod personal;
+pub mod timestamp;
+
+pub mod rejection;
+pub mod signing;
+
+pub mod command;
+pub mod lane;
+pub mod metadata;
+
+pub mod error;
+pub mod event;
+
+pub mod topology;
+
+mod json;

@@ -1,0 +1,243 @@
+//! What a worker is asked to do.
+//!
+//! A command is a JSON body `{"type", "version", "metadata"?, "data"}` under a [signature](crate::signing). Everything
+//! that says *who* and *when* (workspace, session, command id, times) is in the signed headers, so the body says only *what*.
+//!
+//! Unknown fields are refused: a misspelt optional field would otherwise be ignored in silence, and the command would
+//! do something else than its sender meant. `null` and an absent field are the same. An empty array is taken
+//! for an empty object, because PHP writes `{}` as `[]`.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::id::{ChatId, PhoneNumber, SessionId};
+use crate::json::{self, Fields};
+use crate::lane::Lane;
+use crate::metadata::Metadata;
+use crate::rejection::Rejection;
+use crate::topology;
+
+mod text;
+
+pub use text::{MessageText, Reference, TextError};
+
+/// The version of every command type so far.
+pub const VERSION: u64 = 1;
+
+/// What a worker is asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// `session.start`: keep this session running, and link it if it is not linked. Starting a running session changes nothing.
+    SessionStart(SessionStart),
+    /// `session.status`: tell the session's status in the result.
+    SessionStatus,
+    /// `session.stop`: close the session's browser and keep its credentials. Stopping a stopped session changes nothing.
+    SessionStop,
+    /// `session.logout`: unlink the device and delete its credentials.
+    SessionLogout,
+    /// `session.link_code`: show a code to be typed into the phone instead of a QR.
+    SessionLinkCode(SessionLinkCode),
+    /// `message.send`: send one message.
+    MessageSend(MessageSend),
+}
+
+/// Data of `session.start`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct SessionStart {
+    /// Link by code, for this phone, instead of by QR. Without effect on a session that is linked.
+    pub pairing_phone: Option<PhoneNumber>,
+}
+
+/// Data of `session.link_code`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct SessionLinkCode {
+    /// The phone into which the code will be typed.
+    pub phone: PhoneNumber,
+}
+
+/// Data of `message.send`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct MessageSend {
+    /// The chat: a phone number in E.164 digits, `…@c.us`, `…@lid` or `…@g.us`.
+    pub to: ChatId,
+    /// What to send, by `kind`.
+    #[serde(flatten)]
+    pub content: Content,
+    /// The caller's own name for the message, echoed in `message.sent` and every `message.ack` of it.
+    pub reference: Option<Reference>,
+}
+
+/// What a message holds, told apart by `kind`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Content {
+    /// Plain text, with WhatsApp's own marks for bold and the like.
+    Text {
+        /// The text.
+        text: MessageText,
+    },
+}
+
+impl Command {
+    /// All type names.
+    pub const TYPE_NAMES: [&'static str; 6] =
+        ["session.start", "session.status", "session.stop", "session.logout", "session.link_code", "message.send"];
+
+    /// Parses a body whose signature was verified; `type_` is the AMQP type, which is the signed one.
+    ///
+    /// Returns the command and what its caller wants echoed.
+    pub fn parse(type_: &str, body: &[u8]) -> Result<(Self, Option<Metadata>), Rejection> {
+        let mut fields = Fields::new("", json::parse(body)?)?;
+        if fields.text("type")? != type_ {
+            return Err(Rejection::TypeMismatch);
+        }
+        if !Self::TYPE_NAMES.contains(&type_) {
+            return Err(Rejection::UnknownType);
+        }
+        let version = fields.whole_number("version")?;
+        if version != VERSION {
+            return Err(Rejection::UnknownVersion { version });
+        }
+        let metadata = fields.take("metadata").map(|_| echoed_metadata(body)).transpose()?;
+        let data = fields.take("data").ok_or_else(|| fields.invalid("data", "is missing"))?;
+        fields.finish()?;
+        Ok((Self::from_data(type_, data)?, metadata))
+    }
+
+    fn from_data(type_: &str, data: Value) -> Result<Self, Rejection> {
+        let mut data = Fields::new("data", data)?;
+        let command = match type_ {
+            "session.start" => {
+                Self::SessionStart(SessionStart { pairing_phone: data.optional_parsed("pairing_phone")? })
+            }
+            "session.status" => Self::SessionStatus,
+            "session.stop" => Self::SessionStop,
+            "session.logout" => Self::SessionLogout,
+            "session.link_code" => Self::SessionLinkCode(SessionLinkCode { phone: data.parsed("phone")? }),
+            "message.send" => Self::MessageSend(MessageSend::from_fields(&mut data)?),
+            _ => return Err(Rejection::UnknownType),
+        };
+        data.finish()?;
+        Ok(command)
+    }
+
+    /// The type, as in the AMQP property and in the body.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::SessionStart(_) => "session.start",
+            Self::SessionStatus => "session.status",
+            Self::SessionStop => "session.stop",
+            Self::SessionLogout => "session.logout",
+            Self::SessionLinkCode(_) => "session.link_code",
+            Self::MessageSend(_) => "message.send",
+        }
+    }
+
+    /// Whether it goes through the control queue, which any worker reads, instead of the session's own lanes.
+    pub fn is_control(&self) -> bool {
+        match self {
+            Self::SessionStart(_)
+            | Self::SessionStatus
+            | Self::SessionStop
+            | Self::SessionLogout
+            | Self::SessionLinkCode(_) => true,
+            Self::MessageSend(_) => false,
+        }
+    }
+
+    /// The routing key on the exchange [`wa.commands`](topology::COMMANDS). The lane counts for messages only.
+    pub fn routing_key(&self, session: &SessionId, lane: Lane) -> String {
+        if self.is_control() { topology::CONTROL_KEY.to_owned() } else { topology::lane_key(session, lane) }
+    }
+
+    /// How long a publisher lets it live unless it knows better: 5 minutes for session control, because a person waits;
+    /// 24 hours for a message; 7 days for a campaign's.
+    pub fn default_lifetime(&self, lane: Lane) -> Duration {
+        const MINUTE: u64 = 60;
+        const DAY: u64 = 24 * 60 * MINUTE;
+        Duration::from_secs(match (self.is_control(), lane) {
+            (true, _) => 5 * MINUTE,
+            (false, Lane::Campaign) => 7 * DAY,
+            (false, Lane::Urgent | Lane::High | Lane::Normal) => DAY,
+        })
+    }
+}
+
+impl MessageSend {
+    fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
+        let to = data.parsed("to")?;
+        let content = match data.text("kind")?.as_str() {
+            "text" => Content::Text { text: data.parsed("text")? },
+            _ => return Err(data.invalid("kind", "must be \"text\"")),
+        };
+        Ok(Self { to, content, reference: data.optional_parsed("reference")? })
+    }
+}
+
+/// The metadata of a body that is known to be well-formed, in the characters it came in.
+fn echoed_metadata(body: &[u8]) -> Result<Metadata, Rejection> {
+    #[derive(serde::Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    let body: Body<'_> = serde_json::from_slice(body).map_err(|_| Rejection::NotJson)?;
+    Metadata::parse(body.metadata.get())
+}
+
+/// A whole command body, to be written.
+#[derive(Clone, Copy)]
+pub struct CommandBody<'a> {
+    command: &'a Command,
+    metadata: Option<&'a Metadata>,
+}
+
+impl<'a> CommandBody<'a> {
+    /// The body that asks for `command` and wants `metadata` echoed.
+    pub fn new(command: &'a Command, metadata: Option<&'a Metadata>) -> Self {
+        Self { command, metadata }
+    }
+
+    /// The bytes to sign and to publish.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and plain structs always serialise")
+    }
+}
+
+impl fmt::Debug for CommandBody<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandBody").field("command", self.command).field("metadata", &self.metadata).finish()
+    }
+}
+
+impl Serialize for CommandBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Nothing {}
+
+        let mut body = serializer.serialize_struct("CommandBody", 4)?;
+        body.serialize_field("type", self.command.type_name())?;
+        body.serialize_field("version", &VERSION)?;
+        match self.metadata {
+            Some(metadata) => body.serialize_field("metadata", metadata)?,
+            None => body.skip_field("metadata")?,
+        }
+        match self.command {
+            Command::SessionStart(data) => body.serialize_field("data", data)?,
+            Command::SessionStatus | Command::SessionStop | Command::SessionLogout => {
+                body.serialize_field("data", &Nothing {})?
+            }
+            Command::SessionLinkCode(data) => body.serialize_field("data", data)?,
+            Command::MessageSend(data) => body.serialize_field("data", data)?,
+        }
+        body.end()
+    }
+}

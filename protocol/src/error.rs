@@ -1,0 +1,145 @@
+//! Why a command did not succeed: stable codes, each in one of four classes.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What becomes of a command that did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorClass {
+    /// Nothing happened; the fleet tries again by itself, with the same ids.
+    Retryable,
+    /// Nothing happened; the fleet waits for something it knows of (a budget, a link, a restriction) and then goes on.
+    Deferred,
+    /// Nothing happened and nothing will: final.
+    Failed,
+    /// It may have happened. The fleet looks for the message by its id; it is never sent again under another id.
+    Unknown,
+}
+
+impl ErrorClass {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retryable => "retryable",
+            Self::Deferred => "deferred",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for ErrorClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
+        /// What went wrong, as a stable word. A code never changes its meaning or its [class](ErrorCode::class).
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum ErrorCode {
+            $($(#[$doc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl ErrorCode {
+            /// Every code.
+            pub const ALL: &'static [ErrorCode] = &[$(Self::$variant),+];
+
+            /// The word on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// The browser or its page is starting, restarting or gone, and the action had not begun.
+    PageUnavailable = "page_unavailable",
+    /// The page did not answer in time, and the action has no effect that could be lost.
+    PageTimeout = "page_timeout",
+    /// The database, Redis or another service the fleet needs is away.
+    DependencyUnavailable = "dependency_unavailable",
+
+    /// The session is not connected yet, or is recovering.
+    SessionNotReady = "session_not_ready",
+    /// The session is moving to another worker.
+    SessionMoving = "session_moving",
+    /// The session's budget or the key's command rate is used up for now.
+    RateLimited = "rate_limited",
+    /// WhatsApp restricts the account for a while.
+    AccountRestricted = "account_restricted",
+
+    /// The command expired before it could be executed.
+    Expired = "expired",
+    /// The command was refused; the message says why, in the words of the dead letter.
+    Rejected = "rejected",
+    /// The command id was used before with another body.
+    BodyChanged = "body_changed",
+    /// The workspace has no such session.
+    UnknownSession = "unknown_session",
+    /// The session was stopped by command; start it first.
+    SessionStopped = "session_stopped",
+    /// The session is not linked to a phone (any more).
+    LoggedOut = "logged_out",
+    /// The session is linked already; log out first.
+    AlreadyLinked = "already_linked",
+    /// The QR was not scanned within the generations that one session may show.
+    LinkAttemptsExhausted = "link_attempts_exhausted",
+    /// WhatsApp refused the phone number for linking by code.
+    LinkRefused = "link_refused",
+    /// Another command replaced this one before it took effect.
+    Superseded = "superseded",
+    /// The recipient is not on WhatsApp.
+    RecipientNotFound = "recipient_not_found",
+    /// WhatsApp refused the message.
+    MessageRefused = "message_refused",
+    /// WhatsApp's page, as it is today, lacks what this command needs; see `runtime.incompatible`.
+    Incompatible = "incompatible",
+    /// The fleet's own fault. Its log has more, under the command's id.
+    Internal = "internal",
+
+    /// The message was handed to the page, and WhatsApp's acknowledgement did not come in time.
+    AckTimeout = "ack_timeout",
+    /// The page or its worker went away after the action had begun.
+    Interrupted = "interrupted",
+}
+
+impl ErrorCode {
+    /// What becomes of a command that ends with this code.
+    pub fn class(self) -> ErrorClass {
+        match self {
+            Self::PageUnavailable | Self::PageTimeout | Self::DependencyUnavailable => ErrorClass::Retryable,
+            Self::SessionNotReady | Self::SessionMoving | Self::RateLimited | Self::AccountRestricted => {
+                ErrorClass::Deferred
+            }
+            Self::Expired
+            | Self::Rejected
+            | Self::BodyChanged
+            | Self::UnknownSession
+            | Self::SessionStopped
+            | Self::LoggedOut
+            | Self::AlreadyLinked
+            | Self::LinkAttemptsExhausted
+            | Self::LinkRefused
+            | Self::Superseded
+            | Self::RecipientNotFound
+            | Self::MessageRefused
+            | Self::Incompatible
+            | Self::Internal => ErrorClass::Failed,
+            Self::AckTimeout | Self::Interrupted => ErrorClass::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

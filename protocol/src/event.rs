@@ -1,0 +1,201 @@
+//! What the fleet tells.
+//!
+//! Every event travels in one [`Envelope`]. Consumers deduplicate by its `id`, order by `(epoch, seq)` within a session,
+//! and ignore fields and types they do not know: new ones are added without a new version. Whatever names or quotes a
+//! person is [`Personal`], so `Debug` of an event is fit for a log.
+
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+use serde_json::value::RawValue;
+
+use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
+use crate::json;
+use crate::metadata::Metadata;
+use crate::rejection::Rejection;
+use crate::timestamp::Timestamp;
+use crate::topology;
+
+mod message;
+mod result;
+mod session;
+
+pub use message::{Ack, AckName, Authoritative, Message, MessageAck, MessageSent, MessageSource, Sender};
+pub use result::{CommandError, CommandResult, Outcome, ResultData, RuntimeIncompatible, SentMessage};
+pub use session::{Cause, Health, Restriction, SessionCode, SessionQr, SessionStatus, SessionStatusChanged};
+
+/// The version of every event type so far.
+pub const VERSION: u64 = 1;
+
+/// One event with everything that says where, when and in answer to what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope {
+    /// Deduplicate by this.
+    pub id: EventId,
+    /// The tenant.
+    pub workspace_id: WorkspaceId,
+    /// The session it is about.
+    pub session_id: SessionId,
+    /// The worker that tells it.
+    pub worker_id: WorkerId,
+    /// The session's fence under which it is told; grows with every change of owner.
+    pub epoch: u64,
+    /// Counts the events of one session and epoch from 1, without gaps.
+    pub seq: u64,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// The command it follows from, if any.
+    pub correlation_id: Option<CommandId>,
+    /// What the sender of that command wanted echoed.
+    pub metadata: Option<Metadata>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened. On the wire: `type`, and this enum's content as `data`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// `session.status`: the session's public status or health changed.
+    SessionStatus(SessionStatusChanged),
+    /// `session.qr`: a QR to show to the person who links.
+    SessionQr(SessionQr),
+    /// `session.code`: a code to be typed into the phone.
+    SessionCode(SessionCode),
+    /// `message.received`: somebody wrote.
+    MessageReceived(Message),
+    /// `message.sent`: an own message left, from this session or from the phone itself.
+    MessageSent(MessageSent),
+    /// `message.ack`: an own message got further.
+    MessageAck(MessageAck),
+    /// `command.result`: what became of a command.
+    CommandResult(CommandResult),
+    /// `runtime.incompatible`: WhatsApp's page lacks something the fleet uses.
+    RuntimeIncompatible(RuntimeIncompatible),
+}
+
+impl Event {
+    /// All type names.
+    pub const TYPE_NAMES: [&'static str; 8] = [
+        "session.status",
+        "session.qr",
+        "session.code",
+        "message.received",
+        "message.sent",
+        "message.ack",
+        "command.result",
+        "runtime.incompatible",
+    ];
+
+    /// The type, as in the AMQP property, the routing key and the body.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::SessionStatus(_) => "session.status",
+            Self::SessionQr(_) => "session.qr",
+            Self::SessionCode(_) => "session.code",
+            Self::MessageReceived(_) => "message.received",
+            Self::MessageSent(_) => "message.sent",
+            Self::MessageAck(_) => "message.ack",
+            Self::CommandResult(_) => "command.result",
+            Self::RuntimeIncompatible(_) => "runtime.incompatible",
+        }
+    }
+
+    /// The routing key on the exchange [`wa.events`](topology::EVENTS).
+    pub fn routing_key(&self, workspace: WorkspaceId, session: &SessionId) -> String {
+        topology::event_key(workspace, session, self.type_name())
+    }
+
+    fn from_data(type_: &str, data: &str) -> Result<Self, Rejection> {
+        fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Rejection> {
+            serde_json::from_str(data).map_err(|_| json::invalid("data", "does not have the form of its type"))
+        }
+        Ok(match type_ {
+            "session.status" => Self::SessionStatus(read(data)?),
+            "session.qr" => Self::SessionQr(read(data)?),
+            "session.code" => Self::SessionCode(read(data)?),
+            "message.received" => Self::MessageReceived(read(data)?),
+            "message.sent" => Self::MessageSent(read(data)?),
+            "message.ack" => Self::MessageAck(read(data)?),
+            "command.result" => Self::CommandResult(read(data)?),
+            "runtime.incompatible" => Self::RuntimeIncompatible(read(data)?),
+            _ => return Err(Rejection::UnknownType),
+        })
+    }
+}
+
+/// The envelope as it is read; `data` waits until the type is known.
+#[derive(Deserialize)]
+struct RawEnvelope<'a> {
+    id: EventId,
+    #[serde(rename = "type")]
+    type_: String,
+    version: u64,
+    workspace_id: WorkspaceId,
+    session_id: SessionId,
+    worker_id: WorkerId,
+    epoch: u64,
+    seq: u64,
+    occurred_at: Timestamp,
+    correlation_id: Option<CommandId>,
+    metadata: Option<Metadata>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+impl Envelope {
+    /// Parses a body whose signature was verified; `type_` is the AMQP type, which is the signed one.
+    pub fn parse(type_: &str, body: &[u8]) -> Result<Self, Rejection> {
+        json::parse(body)?;
+        let raw: RawEnvelope<'_> =
+            serde_json::from_slice(body).map_err(|_| json::invalid("", "does not have the form of an event"))?;
+        if raw.type_ != type_ {
+            return Err(Rejection::TypeMismatch);
+        }
+        if !Event::TYPE_NAMES.contains(&type_) {
+            return Err(Rejection::UnknownType);
+        }
+        if raw.version != VERSION {
+            return Err(Rejection::UnknownVersion { version: raw.version });
+        }
+        Ok(Self {
+            id: raw.id,
+            workspace_id: raw.workspace_id,
+            session_id: raw.session_id,
+            worker_id: raw.worker_id,
+            epoch: raw.epoch,
+            seq: raw.seq,
+            occurred_at: raw.occurred_at,
+            correlation_id: raw.correlation_id,
+            metadata: raw.metadata,
+            event: Event::from_data(type_, raw.data.get())?,
+        })
+    }
+
+    /// The bytes to sign and to publish.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings, numbers and plain structs always serialise")
+    }
+
+    /// The routing key on the exchange [`wa.events`](topology::EVENTS).
+    pub fn routing_key(&self) -> String {
+        self.event.routing_key(self.workspace_id, &self.session_id)
+    }
+}
+
+impl Serialize for Envelope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut body = serializer.serialize_struct("Envelope", 12)?;
+        body.serialize_field("id", &self.id)?;
+        body.serialize_field("type", self.event.type_name())?;
+        body.serialize_field("version", &VERSION)?;
+        body.serialize_field("workspace_id", &self.workspace_id)?;
+        body.serialize_field("session_id", &self.session_id)?;
+        body.serialize_field("worker_id", &self.worker_id)?;
+        body.serialize_field("epoch", &self.epoch)?;
+        body.serialize_field("seq", &self.seq)?;
+        body.serialize_field("occurred_at", &self.occurred_at)?;
+        body.serialize_field("correlation_id", &self.correlation_id)?;
+        body.serialize_field("metadata", &self.metadata)?;
+        body.serialize_field("data", &self.event)?;
+        body.end()
+    }
+}

@@ -1,0 +1,82 @@
+//! The text that is signed.
+
+use sha2::{Digest, Sha256};
+
+/// The first line of the canonical string, and the prefix of every signature: the version of both.
+pub(super) const VERSION: &str = "WA1";
+
+/// The signed fields as they stand in headers and properties, character for character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CanonicalFields<'a> {
+    /// `x-wa-key`.
+    pub key: &'a str,
+    /// `x-wa-audience`.
+    pub audience: &'a str,
+    /// The AMQP property `type`.
+    pub type_: &'a str,
+    /// The AMQP property `message_id`.
+    pub message_id: &'a str,
+    /// `x-wa-workspace`.
+    pub workspace: &'a str,
+    /// `x-wa-session`.
+    pub session: &'a str,
+    /// `x-wa-issued-at`.
+    pub issued_at: &'a str,
+    /// `x-wa-expires-at`.
+    pub expires_at: &'a str,
+    /// The AMQP property `content_type`.
+    pub content_type: &'a str,
+}
+
+impl<'a> CanonicalFields<'a> {
+    /// The fields in the order of their lines, each with the name of the header or property it comes from.
+    pub(super) fn in_order(&self) -> [(&'static str, &'a str); 9] {
+        [
+            (super::KEY_HEADER, self.key),
+            (super::AUDIENCE_HEADER, self.audience),
+            ("type", self.type_),
+            ("message_id", self.message_id),
+            (super::WORKSPACE_HEADER, self.workspace),
+            (super::SESSION_HEADER, self.session),
+            (super::ISSUED_AT_HEADER, self.issued_at),
+            (super::EXPIRES_AT_HEADER, self.expires_at),
+            ("content_type", self.content_type),
+        ]
+    }
+}
+
+/// A field holds a control character, which could forge the line of another field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{name} holds a control character")]
+pub struct ControlCharacter {
+    /// The header or property.
+    pub name: &'static str,
+}
+
+/// The canonical string of a message.
+///
+/// # Errors
+/// When a field holds a control character (U+0000 to U+001F, U+007F to U+009F).
+pub fn canonical_string(fields: &CanonicalFields<'_>, body: &[u8]) -> Result<String, ControlCharacter> {
+    let mut text = String::with_capacity(512);
+    text.push_str(VERSION);
+    text.push('\n');
+    for (name, value) in fields.in_order() {
+        if value.chars().any(char::is_control) {
+            return Err(ControlCharacter { name });
+        }
+        text.push_str(value);
+        text.push('\n');
+    }
+    push_hex(&mut text, &Sha256::digest(body));
+    text.push('\n');
+    Ok(text)
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
