@@ -1,0 +1,219 @@
+//! Private RabbitMQ, Redis and MariaDB for one test run: on free loopback ports, with their data below the target
+//! directory, ended with the run however it ends.
+//!
+//! A run starts them once (`wafleet-services run -- …`) and its tests find them through the environment; what keeps
+//! tests apart is in [`crate::fleet`]. A test that must crash a server starts one of its own: [`RabbitMq::start`].
+
+mod guard;
+mod mariadb;
+mod process;
+mod rabbitmq;
+mod redis;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+
+pub use guard::Guard;
+pub use mariadb::MariaDb;
+pub use rabbitmq::RabbitMq;
+pub use redis::Redis;
+
+/// How many runs keep their logs. Older ones go when a new one starts.
+const KEPT_RUNS: usize = 10;
+
+/// Where the services of a run are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// `amqp://user:password@127.0.0.1:port`, without a virtual host.
+    pub amqp: String,
+    /// `http://user:password@127.0.0.1:port` of RabbitMQ's management API.
+    pub management: String,
+    /// `redis://:password@127.0.0.1:port`.
+    pub redis: String,
+    /// `mysql://user:password@127.0.0.1:port`, without a database; the account may create some.
+    pub database: String,
+    /// The directory of the run: `data/` goes with it, `logs/` stays.
+    pub directory: PathBuf,
+}
+
+impl Addresses {
+    /// Finds the services of the run this process belongs to.
+    ///
+    /// # Errors
+    /// Names the variables that are missing and how to get them.
+    pub fn from_env() -> anyhow::Result<Self> {
+        Self::from_lookup(|name| std::env::var(name).ok())
+    }
+
+    fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let [amqp, management, redis, database, directory] =
+            Self::NAMES.map(|name| lookup(name).filter(|value| !value.is_empty()).ok_or(name));
+        match (amqp, management, redis, database, directory) {
+            (Ok(amqp), Ok(management), Ok(redis), Ok(database), Ok(directory)) => {
+                Ok(Self { amqp, management, redis, database, directory: directory.into() })
+            }
+            (amqp, management, redis, database, directory) => {
+                let missing: Vec<&str> =
+                    [amqp, management, redis, database, directory].into_iter().filter_map(Result::err).collect();
+                bail!(
+                    "no test services ({} not set): run the tests by `make test`, or one of them by\n  \
+                     cargo run -p wafleet-tests --bin wafleet-services -- run -- cargo nextest run NAME",
+                    missing.join(", ")
+                )
+            }
+        }
+    }
+
+    /// The environment by which a child process finds the same services.
+    pub fn env(&self) -> [(&'static str, String); 5] {
+        let [amqp, management, redis, database, directory] = Self::NAMES;
+        [
+            (amqp, self.amqp.clone()),
+            (management, self.management.clone()),
+            (redis, self.redis.clone()),
+            (database, self.database.clone()),
+            (directory, self.directory.display().to_string()),
+        ]
+    }
+
+    const NAMES: [&'static str; 5] = [
+        "WAFLEET_TEST_AMQP_URL",
+        "WAFLEET_TEST_MANAGEMENT_URL",
+        "WAFLEET_TEST_REDIS_URL",
+        "WAFLEET_TEST_DATABASE_URL",
+        "WAFLEET_TEST_DIR",
+    ];
+}
+
+/// The services of one run. Dropping them ends them and removes their data; the logs stay.
+pub struct Services {
+    rabbitmq: RabbitMq,
+    redis: Redis,
+    mariadb: MariaDb,
+    directory: PathBuf,
+    // Last: it waits until the others are gone.
+    guard: Arc<Guard>,
+}
+
+impl Services {
+    /// Starts the three servers at the same time, below `root`, and returns when each has answered.
+    ///
+    /// # Errors
+    /// When programs are missing (all of them are named), or one server does not come up; the others are ended then.
+    pub fn start(root: &Path) -> anyhow::Result<Self> {
+        check_installed()?;
+        std::fs::create_dir_all(root).with_context(|| format!("creating {}", root.display()))?;
+        let root = root.canonicalize()?;
+        remove_old_runs(&root);
+
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let directory = root.join(format!("run-{now}-{}", std::process::id()));
+        let data = directory.join("data");
+        let logs = directory.join("logs");
+        for path in [&data, &logs] {
+            std::fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))?;
+        }
+
+        let guard = Arc::new(Guard::start(Some(&data))?);
+        let (rabbitmq, redis, mariadb) = std::thread::scope(|scope| {
+            let rabbitmq = scope.spawn(|| RabbitMq::start(&data.join("rabbitmq"), &logs, &guard));
+            let redis = scope.spawn(|| Redis::start(&data.join("redis"), &logs, &guard));
+            let mariadb = MariaDb::start(&data.join("mariadb"), &logs, &root.join("templates"), &guard);
+            let broke = "starting a service does not panic";
+            (rabbitmq.join().expect(broke), redis.join().expect(broke), mariadb)
+        });
+        Ok(Self { rabbitmq: rabbitmq?, redis: redis?, mariadb: mariadb?, directory, guard })
+    }
+
+    /// The URLs of the services.
+    pub fn addresses(&self) -> Addresses {
+        Addresses {
+            amqp: self.rabbitmq.url(),
+            management: self.rabbitmq.management_url(),
+            redis: self.redis.url(),
+            database: self.mariadb.url(),
+            directory: self.directory.clone(),
+        }
+    }
+
+    /// The guard that ends the services when this process is gone; more can be given to it.
+    pub fn guard(&self) -> &Arc<Guard> {
+        &self.guard
+    }
+
+    /// The process ids of the three servers.
+    pub fn ids(&self) -> Vec<u32> {
+        [self.rabbitmq.id(), Some(self.redis.id()), Some(self.mariadb.id())].into_iter().flatten().collect()
+    }
+}
+
+/// Names every missing Debian package at once.
+fn check_installed() -> anyhow::Result<()> {
+    let missing: Vec<&str> = [
+        ("rabbitmq-server", rabbitmq::is_installed()),
+        ("redis-server", process::find("redis-server").is_some()),
+        ("mariadb-server", process::find("mariadbd").is_some() && process::find("mariadb-install-db").is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(package, there)| (!there).then_some(package))
+    .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "missing Debian packages: {0}. Run `make setup`, or: apt-get install --no-install-recommends {0}",
+        missing.join(" ")
+    )
+}
+
+/// Removes the logs of all but the newest finished runs. A run that still has its data is not finished.
+fn remove_old_runs(root: &Path) {
+    let Ok(entries) = std::fs::read_dir(root) else {
+        return;
+    };
+    let mut finished: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("run-"))
+        .map(|entry| entry.path())
+        .filter(|run| !run.join("data").exists())
+        .collect();
+    finished.sort(); // the names begin with the time
+    for run in finished.iter().rev().skip(KEPT_RUNS) {
+        // Another run may be doing the same.
+        let _ = std::fs::remove_dir_all(run);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_the_environment() {
+        let addresses = Addresses {
+            amqp: "amqp://u:p@127.0.0.1:1".into(),
+            management: "http://u:p@127.0.0.1:2".into(),
+            redis: "redis://:p@127.0.0.1:3".into(),
+            database: "mysql://u:p@127.0.0.1:4".into(),
+            directory: "/some/where".into(),
+        };
+        let env = addresses.env();
+        let found = Addresses::from_lookup(|name| env.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone()))
+            .expect("all are set");
+        assert_eq!(found, addresses);
+    }
+
+    #[test]
+    fn missing_addresses_are_all_named() {
+        let error = Addresses::from_lookup(|name| (name == "WAFLEET_TEST_REDIS_URL").then(|| "redis://".to_owned()))
+            .expect_err("four are missing");
+        let text = error.to_string();
+        assert!(
+            text.contains("WAFLEET_TEST_AMQP_URL, WAFLEET_TEST_MANAGEMENT_URL, WAFLEET_TEST_DATABASE_URL, WAFLEET_TEST_DIR not set"),
+            "{text}"
+        );
+    }
+}

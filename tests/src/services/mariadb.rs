@@ -1,0 +1,163 @@
+//! A private MariaDB: a fresh data directory from a prepared one, one account, and a clock that is not in UTC.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+
+use super::Guard;
+use super::process::{Process, dial, find, free_ports, secret};
+
+/// The redo log's size. The prepared directory and the server must agree, and the default of 96 MB would be copied each time.
+const LOG_FILE_SIZE: &str = "--innodb-log-file-size=8M";
+
+/// A running MariaDB.
+pub struct MariaDb {
+    port: u16,
+    password: String,
+    process: Process,
+}
+
+impl MariaDb {
+    /// Starts a MariaDB with its data in `data` and its output in `logs`, and waits until it answers.
+    ///
+    /// `templates` keeps the prepared data directory between runs: preparing takes a second or more, copying a tenth of it.
+    ///
+    /// # Errors
+    /// When a program is missing, preparing fails, or the server ends early or does not answer in time.
+    pub fn start(data: &Path, logs: &Path, templates: &Path, guard: &Arc<Guard>) -> anyhow::Result<Self> {
+        let server = find("mariadbd").context("mariadbd is missing")?;
+        let template = prepare(&server, templates, logs)?;
+        let tables = data.join("tables");
+        copy(&template, &tables).context("copying the prepared data directory")?;
+
+        let [port] = free_ports()?;
+        let password = secret()?;
+        // Run by the server before it listens. The accounts of a fresh installation have no password.
+        let accounts = data.join("accounts.sql");
+        std::fs::write(
+            &accounts,
+            format!(
+                "DELETE FROM mysql.global_priv WHERE User <> 'mariadb.sys';\nFLUSH PRIVILEGES;\n\
+                 CREATE USER 'wafleet'@'127.0.0.1' IDENTIFIED BY '{password}';\n\
+                 GRANT ALL ON *.* TO 'wafleet'@'127.0.0.1' WITH GRANT OPTION;\n"
+            ),
+        )?;
+
+        let mut command = Command::new(server);
+        command.arg("--no-defaults");
+        command.arg(argument("--datadir=", &tables));
+        command.arg(argument("--init-file=", &accounts));
+        if rustix::process::geteuid().is_root() {
+            command.arg("--user=root");
+        }
+        command.args([
+            &format!("--port={port}"),
+            "--bind-address=127.0.0.1",
+            // Relative to the data directory, because a socket's path may have 107 bytes at most.
+            "--socket=server.sock",
+            "--skip-name-resolve",
+            "--skip-log-bin",
+            "--character-set-server=utf8mb4",
+            "--collation-server=utf8mb4_unicode_ci",
+            // A server that is not in UTC, as a host application's may be: a query that relies on the server's clock fails here.
+            "--default-time-zone=+07:00",
+            "--max-connections=500",
+            "--max-allowed-packet=64M",
+            "--innodb-buffer-pool-size=64M",
+            LOG_FILE_SIZE,
+            // The data is thrown away: no need to wait for the disk.
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-doublewrite=0",
+        ]);
+        let mut process = Process::spawn("mariadb", command, &logs.join("mariadb.log"), guard)?;
+        process.wait_until_ready(|| answers(port))?;
+        Ok(Self { port, password, process })
+    }
+
+    /// `mysql://…` without a database, of an account that may do everything.
+    pub fn url(&self) -> String {
+        format!("mysql://wafleet:{}@127.0.0.1:{}", self.password, self.port)
+    }
+
+    /// The process id of the server.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+/// Whether the server greets with the first packet of its protocol, version 10.
+fn answers(port: u16) -> std::io::Result<bool> {
+    let mut start = [0_u8; 5];
+    dial(port)?.read_exact(&mut start)?;
+    Ok(start[4] == 10)
+}
+
+/// The prepared data directory for this server and this user; made now if there is none.
+fn prepare(server: &Path, templates: &Path, logs: &Path) -> anyhow::Result<PathBuf> {
+    let version = Command::new(server).args(["--no-defaults", "--version"]).stderr(Stdio::null()).output()?;
+    let version: String = String::from_utf8_lossy(&version.stdout)
+        .split_whitespace()
+        .skip_while(|word| *word != "Ver")
+        .nth(1)
+        .unwrap_or("unknown")
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let user = rustix::process::geteuid().as_raw();
+    let template = templates.join(format!("mariadb-{version}-{user}"));
+    if template.is_dir() {
+        return Ok(template);
+    }
+
+    let making = templates.join(format!("making-{}-{}", std::process::id(), secret()?));
+    std::fs::create_dir_all(&making)?;
+    let mut command = Command::new(find("mariadb-install-db").context("mariadb-install-db is missing")?);
+    command.arg("--no-defaults");
+    command.arg(argument("--datadir=", &making));
+    if rustix::process::geteuid().is_root() {
+        command.arg("--user=root");
+    }
+    command.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", LOG_FILE_SIZE]);
+    let output = command.stdin(Stdio::null()).output()?;
+    std::fs::write(logs.join("mariadb-install-db.log"), [&output.stdout[..], &output.stderr[..]].concat())?;
+    if !output.status.success() {
+        let _ = std::fs::remove_dir_all(&making);
+        bail!(
+            "mariadb-install-db ended with {}:\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    // Complete or absent, whoever else prepares one at the same time.
+    if std::fs::rename(&making, &template).is_err() {
+        let _ = std::fs::remove_dir_all(&making);
+        if !template.is_dir() {
+            bail!("cannot create {}", template.display());
+        }
+    }
+    Ok(template)
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+fn argument(name: &str, path: &Path) -> std::ffi::OsString {
+    let mut argument = std::ffi::OsString::from(name);
+    argument.push(path);
+    argument
+}
