@@ -16,4 +16,6 @@ pub mod event;
 
 pub mod topology;
 
+pub mod schema;
+
 mod json;

@@ -111,6 +111,8 @@ pub enum Cause {
     PageCrashed,
     /// The page stopped answering.
     PageHung,
+    /// The page did not load, or did not finish synchronising, in time.
+    PageTimeout,
     /// The browser ended.
     BrowserExited,
     /// The browser or the page could not be started.

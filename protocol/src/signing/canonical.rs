@@ -58,6 +58,19 @@ pub struct ControlCharacter {
 /// # Errors
 /// When a field holds a control character (U+0000 to U+001F, U+007F to U+009F).
 pub fn canonical_string(fields: &CanonicalFields<'_>, body: &[u8]) -> Result<String, ControlCharacter> {
+    with_body_hash(fields, &body_hash(body))
+}
+
+/// SHA-256 of a body.
+pub(super) fn body_hash(body: &[u8]) -> [u8; 32] {
+    Sha256::digest(body).into()
+}
+
+/// The canonical string of a message whose body has this hash.
+pub(super) fn with_body_hash(
+    fields: &CanonicalFields<'_>,
+    body_sha256: &[u8; 32],
+) -> Result<String, ControlCharacter> {
     let mut text = String::with_capacity(512);
     text.push_str(VERSION);
     text.push('\n');
@@ -68,7 +81,7 @@ pub fn canonical_string(fields: &CanonicalFields<'_>, body: &[u8]) -> Result<Str
         text.push_str(value);
         text.push('\n');
     }
-    push_hex(&mut text, &Sha256::digest(body));
+    push_hex(&mut text, body_sha256);
     text.push('\n');
     Ok(text)
 }

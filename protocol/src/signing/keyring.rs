@@ -14,6 +14,8 @@ use sha2::Sha256;
 use super::Audience;
 use super::canonical::VERSION;
 use crate::id::{KeyId, WorkspaceId};
+use crate::json;
+use crate::rejection::Rejection;
 use crate::timestamp::Timestamp;
 
 /// Standard base64 with or without padding: `openssl rand -base64 32` and PHP's `base64_encode` pad.
@@ -298,8 +300,8 @@ impl Problems {
         None
     }
 
-    fn read_keys(&mut self, json: &str) -> Vec<(usize, SigningKey)> {
-        let document: Value = match serde_json::from_str(json) {
+    fn read_keys(&mut self, text: &str) -> Vec<(usize, SigningKey)> {
+        let document: Value = match serde_json::from_str(text) {
             Ok(document) => document,
             Err(error) => {
                 let why = format!("is not valid JSON (line {}, column {})", error.line(), error.column());
@@ -307,6 +309,9 @@ impl Problems {
                 return Vec::new();
             }
         };
+        if let Err(Rejection::DuplicateField { path }) = json::parse(text.as_bytes()) {
+            self.add::<()>(&path, "occurs twice");
+        }
         let Value::Object(mut document) = document else {
             self.add::<()>("the file", "must hold a JSON object");
             return Vec::new();

@@ -2,9 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 
-use super::canonical::{CanonicalFields, VERSION, canonical_string};
+use super::canonical::{CanonicalFields, VERSION, body_hash, with_body_hash};
 use super::keyring::{Keyring, Role};
 use super::{
     AUDIENCE_HEADER, Audience, CONTENT_TYPE, EXPIRES_AT_HEADER, ISSUED_AT_HEADER, KEY_HEADER, MAX_BODY_BYTES,
@@ -128,8 +127,9 @@ impl<'a> Signed<'a> {
         };
         let tag = decode_signature(signature)?;
         let key = keyring.get(fields.key).ok_or(Rejection::UnknownKey)?;
-        let canonical =
-            canonical_string(&fields, self.body).map_err(|error| Rejection::MalformedHeader { name: error.name })?;
+        let body_sha256 = body_hash(self.body);
+        let canonical = with_body_hash(&fields, &body_sha256)
+            .map_err(|error| Rejection::MalformedHeader { name: error.name })?;
         if !key.verify(&canonical, &tag) {
             return Err(Rejection::BadSignature);
         }
@@ -160,7 +160,7 @@ impl<'a> Signed<'a> {
             session: id(SESSION_HEADER, fields.session.parse::<SessionId>())?,
             issued_at: unix_secs(ISSUED_AT_HEADER, fields.issued_at)?,
             expires_at: unix_secs(EXPIRES_AT_HEADER, fields.expires_at)?,
-            body_sha256: Sha256::digest(self.body).into(),
+            body_sha256,
         };
         if audience == Audience::Events {
             id("message_id", verified.event_id())?;
