@@ -1,17 +1,54 @@
 //! One Chromium: started in its own process group, watched, closed, killed.
+//!
+//! ```text
+//!            launch                close / drop / SIGKILL of the worker
+//!   (none) ────────▶ running ─────────────────────────────────────────▶ gone, state on disk
+//!                       │  kill, crash
+//!                       └───────────▶ gone; IndexedDB is copied aside before the next launch
+//! ```
+//!
+//! Invariants: no process of a browser outlives its [`Chromium`] by more than the ladder in
+//! [`Chromium::close`]; if the worker is killed, the end of the debugging pipe makes the browser
+//! end by itself, with its state on disk, in about a second; nothing of it ever listens on a
+//! network socket.
 
-use std::path::PathBuf;
+mod directory;
+mod flags;
+mod identity;
+mod launch;
+mod log_file;
+mod process_table;
+mod supervise;
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
+use chromiumoxide_cdp::cdp::browser_protocol::browser::CloseParams;
+
 use crate::Cdp;
+
+pub(crate) use identity::Version;
+use supervise::{CLOSE_GRACE, INTERRUPT_GRACE, Supervised};
 
 /// Which build of Chromium the executable is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavor {
     /// The full build, in its new headless mode.
     Chromium,
-    /// `chromium-headless-shell`: smaller, older code.
+    /// `chromium-headless-shell`: 15–40 MB smaller, on older code that is easier to recognise.
     HeadlessShell,
+}
+
+impl Flavor {
+    /// Where Debian puts the executable itself.
+    pub fn debian_executable(self) -> &'static Path {
+        Path::new(match self {
+            Flavor::Chromium => "/usr/lib/chromium/chromium",
+            Flavor::HeadlessShell => "/usr/lib/chromium/chromium-headless-shell",
+        })
+    }
 }
 
 /// Whether Chromium's own sandbox must work.
@@ -26,24 +63,33 @@ pub enum Sandbox {
 /// How a Chromium is started.
 #[derive(Debug, Clone)]
 pub struct LaunchOptions {
-    /// The browser's own executable, never a wrapper script.
+    /// The browser's own executable, never a wrapper script; see [`Flavor::debian_executable`].
     pub executable: PathBuf,
     /// Which build it is.
     pub flavor: Flavor,
     /// Whether its sandbox must work.
     pub sandbox: Sandbox,
-    /// The session's directory; `profile/`, `tmp/` and `chromium.log` are made below it.
+    /// The session's directory, absolute; `profile/`, `tmp/` and `chromium.log` are made below it.
     pub session_dir: PathBuf,
-    /// More arguments, put behind the built-in ones.
+    /// More arguments, put behind the built-in ones; features are merged into the built-in lists.
     pub extra_args: Vec<String>,
 }
 
 /// A Chromium could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// The executable is not there.
-    #[error("no chromium at {0}")]
-    NoExecutable(PathBuf),
+    /// The executable is not there or cannot be read.
+    #[error("no chromium at {path}")]
+    NoExecutable {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it cannot be read.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The executable is a script or something else that is not the browser itself.
+    #[error("{0} is not an executable of chromium itself but a wrapper")]
+    NotABinary(PathBuf),
     /// The session's directories could not be prepared.
     #[error("cannot prepare {path}")]
     Directory {
@@ -53,6 +99,9 @@ pub enum LaunchError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process uses the profile and could not be ended.
+    #[error("{0} is in use by a process that cannot be ended")]
+    ProfileInUse(PathBuf),
     /// The process could not be started.
     #[error("cannot start chromium")]
     Spawn(#[source] std::io::Error),
@@ -78,6 +127,17 @@ pub struct Exit {
     pub signal: Option<i32>,
 }
 
+impl Exit {
+    /// The system did not say.
+    const UNKNOWN: Exit = Exit { code: None, signal: None };
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        Exit { code: status.code(), signal: status.signal() }
+    }
+}
+
 impl std::fmt::Display for Exit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (self.code, self.signal) {
@@ -95,44 +155,87 @@ pub enum End {
     Clean,
     /// SIGINT: everything is on disk.
     Interrupted,
-    /// SIGKILL: the last writes may be lost; the profile is marked and guarded at the next start.
+    /// SIGKILL, or a crash before: the last writes may be lost. The next launch first copies
+    /// IndexedDB aside.
     Killed,
 }
 
-/// A running Chromium. It is the leader of a process group of its own, killed when this is dropped.
+/// A running Chromium, leader of a process group of its own.
+///
+/// Dropping it closes the connection, which makes the browser end in good order; what has not
+/// ended 2 s later is interrupted and 5 s after that killed.
 #[derive(Debug)]
-pub struct Chromium {}
+pub struct Chromium {
+    process: Supervised,
+    cdp: Cdp,
+    version: Option<Version>,
+}
 
 impl Chromium {
     /// Starts a Chromium on the session's profile and waits until it answers.
     ///
-    /// The caller must own the session: lock files that an earlier browser left are removed.
-    pub async fn launch(_options: &LaunchOptions) -> Result<Chromium, LaunchError> {
-        todo!()
+    /// The caller must own the session: lock files of an earlier browser are removed, and processes
+    /// that still use the profile are ended. After a bad end IndexedDB is first copied aside.
+    ///
+    /// # Errors
+    /// Within about 40 s; nothing is left running.
+    pub async fn launch(options: &LaunchOptions) -> Result<Chromium, LaunchError> {
+        launch::launch(options).await
     }
 
     /// The browser process, which is also the process group.
     pub fn pid(&self) -> u32 {
-        todo!()
+        self.process.pid().as_raw_nonzero().get().unsigned_abs()
     }
 
     /// The connection to it.
     pub fn cdp(&self) -> &Cdp {
-        todo!()
+        &self.cdp
+    }
+
+    /// Its version, when the executable says it.
+    pub(crate) fn version(&self) -> Option<&Version> {
+        self.version.as_ref()
     }
 
     /// Waits until the browser process has ended. Cancel-safe; may be called any number of times.
     pub async fn exited(&self) -> Exit {
-        todo!()
+        self.process.exited().await
     }
 
-    /// Ends it: `Browser.close` (2 s), SIGINT (5 s), SIGKILL to the group; then nothing that uses the profile is left.
+    /// Ends it: `Browser.close` (2 s), SIGINT (5 s), SIGKILL to the whole group.
+    ///
+    /// When this returns, no process of it is left. SIGTERM is not among the rungs: Chromium then
+    /// ends without writing `localStorage` and cookies.
     pub async fn close(self) -> End {
-        todo!()
+        let asked = async {
+            // No answer, or a connection that is gone already, changes nothing: what counts is the end.
+            let _ = self.cdp.call(None, CloseParams::default(), CLOSE_GRACE).await;
+            self.exited().await
+        };
+        let end = if tokio::time::timeout(CLOSE_GRACE, asked).await.is_ok() {
+            End::Clean
+        } else {
+            self.process.interrupt();
+            match tokio::time::timeout(INTERRUPT_GRACE, self.exited()).await {
+                Ok(_) => End::Interrupted,
+                Err(_) => End::Killed,
+            }
+        };
+        if end == End::Killed {
+            self.kill();
+        }
+        if self.process.gone().await { end } else { End::Killed }
     }
 
-    /// SIGKILL to the whole process group, now.
+    /// SIGKILL to the whole process group, now. The end shows in [`exited`](Self::exited).
     pub fn kill(&self) {
-        todo!()
+        self.process.kill();
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        self.cdp.hang_up();
     }
 }
