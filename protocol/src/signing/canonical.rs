@@ -67,10 +67,7 @@ pub(super) fn body_hash(body: &[u8]) -> [u8; 32] {
 }
 
 /// The canonical string of a message whose body has this hash.
-pub(super) fn with_body_hash(
-    fields: &CanonicalFields<'_>,
-    body_sha256: &[u8; 32],
-) -> Result<String, ControlCharacter> {
+pub(super) fn with_body_hash(fields: &CanonicalFields<'_>, body_sha256: &[u8; 32]) -> Result<String, ControlCharacter> {
     let mut text = String::with_capacity(512);
     text.push_str(VERSION);
     text.push('\n');

@@ -128,8 +128,8 @@ impl<'a> Signed<'a> {
         let tag = decode_signature(signature)?;
         let key = keyring.get(fields.key).ok_or(Rejection::UnknownKey)?;
         let body_sha256 = body_hash(self.body);
-        let canonical = with_body_hash(&fields, &body_sha256)
-            .map_err(|error| Rejection::MalformedHeader { name: error.name })?;
+        let canonical =
+            with_body_hash(&fields, &body_sha256).map_err(|error| Rejection::MalformedHeader { name: error.name })?;
         if !key.verify(&canonical, &tag) {
             return Err(Rejection::BadSignature);
         }

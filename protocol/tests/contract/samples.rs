@@ -1,0 +1,314 @@
+//! One value of every message, and of every shape a message has.
+
+use std::collections::BTreeMap;
+
+use wafleet_protocol::command::{Command, Content, MessageSend, SessionLinkCode, SessionStart};
+use wafleet_protocol::error::ErrorCode;
+use wafleet_protocol::event::{
+    AckName, Authoritative, Cause, CommandError, CommandResult, Envelope, Event, Health, Message, MessageAck,
+    MessageSent, MessageSource, Outcome, Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage,
+    SessionCode, SessionQr, SessionStatus, SessionStatusChanged,
+};
+use wafleet_protocol::id::{CommandId, EventId, MessageId, SessionId, WorkspaceId};
+use wafleet_protocol::metadata::Metadata;
+use wafleet_protocol::timestamp::Timestamp;
+
+/// File name, command, metadata.
+pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
+    let metadata = Metadata::parse(r#"{"campaign":17,"rate":1.0,"tags":["a","ü"],"empty":[]}"#).expect("an object");
+    let send = |to: &str, text: &str, reference: Option<&str>| {
+        Command::MessageSend(MessageSend {
+            to: to.parse().expect("a chat"),
+            content: Content::Text { text: text.try_into().expect("a text") },
+            reference: reference.map(|reference| reference.try_into().expect("a reference")),
+        })
+    };
+    vec![
+        ("session.start", Command::SessionStart(SessionStart { pairing_phone: None }), None),
+        (
+            "session.start-by-code",
+            Command::SessionStart(SessionStart { pairing_phone: Some("4915112345678".parse().expect("a number")) }),
+            Some(metadata.clone()),
+        ),
+        ("session.status", Command::SessionStatus, None),
+        ("session.stop", Command::SessionStop, None),
+        ("session.logout", Command::SessionLogout, None),
+        (
+            "session.link_code",
+            Command::SessionLinkCode(SessionLinkCode { phone: "4915112345678".parse().expect("a number") }),
+            None,
+        ),
+        ("message.send", send("4915112345678", "Grüße 👋\nzweite Zeile", Some("order-4711")), Some(metadata)),
+        ("message.send-to-lid", send("123456789012345@lid", "Hallo", None), None),
+        ("message.send-to-group", send("120363012345678901@g.us", "Hallo alle", None), None),
+    ]
+}
+
+/// File name, envelope.
+pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
+    let events = vec![
+        ("session.status-first", Event::SessionStatus(starting())),
+        ("session.status-connected", Event::SessionStatus(connected())),
+        ("session.status-restricted", Event::SessionStatus(restricted())),
+        (
+            "session.qr",
+            Event::SessionQr(SessionQr {
+                qr: "2@AbCdEf,GhIjKl=,MnOpQr=,StUvWx=,1".into(),
+                expires_at: at(1_795_000_060_000),
+                generation: 1,
+                attempt: 1,
+                max: 6,
+            }),
+        ),
+        ("session.code", Event::SessionCode(code())),
+        ("message.received", Event::MessageReceived(received())),
+        ("message.received-in-group", Event::MessageReceived(received_in_group())),
+        (
+            "message.sent-by-command",
+            Event::MessageSent(MessageSent {
+                message: own_message(),
+                source: MessageSource::ThisSession,
+                reference: Some("order-4711".try_into().expect("a reference")),
+                command_id: Some(command_id()),
+            }),
+        ),
+        (
+            "message.sent-by-phone",
+            Event::MessageSent(MessageSent {
+                message: own_message(),
+                source: MessageSource::Phone,
+                reference: None,
+                command_id: None,
+            }),
+        ),
+        ("message.ack-delivered", Event::MessageAck(acknowledged(AckName::Delivered))),
+        ("message.ack-failed", Event::MessageAck(acknowledged(AckName::Failed))),
+        (
+            "command.result-message",
+            result("message.send", Outcome::Succeeded, None, None, Some(ResultData::Message(sent_message()))),
+        ),
+        (
+            "command.result-session",
+            result("session.status", Outcome::Succeeded, None, None, Some(ResultData::Session(connected()))),
+        ),
+        (
+            "command.result-code",
+            result("session.link_code", Outcome::Succeeded, None, None, Some(ResultData::Code(code()))),
+        ),
+        (
+            "command.result-failed",
+            result("message.send", Outcome::Failed, None, Some((ErrorCode::MessageRefused, Some("463"))), None),
+        ),
+        (
+            "command.result-deferred",
+            result(
+                "message.send",
+                Outcome::Deferred,
+                Some(at(1_795_000_600_000)),
+                Some((ErrorCode::RateLimited, None)),
+                None,
+            ),
+        ),
+        (
+            "command.result-unknown",
+            result("message.send", Outcome::Unknown, None, Some((ErrorCode::AckTimeout, None)), None),
+        ),
+        (
+            "runtime.incompatible",
+            Event::RuntimeIncompatible(RuntimeIncompatible {
+                missing: vec!["link_code".to_owned()],
+                capabilities: BTreeMap::from([("link_code".to_owned(), false), ("send_text".to_owned(), true)]),
+                page_version: Some("2.3000.1030000000".to_owned()),
+            }),
+        ),
+    ];
+    (1..).zip(events).map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
+}
+
+pub(crate) fn envelope(seq: u64, event: Event) -> Envelope {
+    let occurred_at = at(1_795_000_000_000 + seq);
+    let answers = matches!(event, Event::CommandResult(_));
+    Envelope {
+        id: EventId::derive(occurred_at.unix_ms(), &["sample", event.type_name(), &seq.to_string()]),
+        workspace_id: WorkspaceId::new(7).expect("a workspace"),
+        session_id: session_id(),
+        worker_id: "prod/wafleet-6d5f-x2x9q".parse().expect("a worker"),
+        epoch: 3,
+        seq,
+        occurred_at,
+        correlation_id: answers.then(command_id),
+        metadata: answers.then(|| Metadata::parse(r#"{"campaign":17,"rate":1.0}"#).expect("an object")),
+        event,
+    }
+}
+
+pub(crate) fn session_id() -> SessionId {
+    "support-01".parse().expect("a session")
+}
+
+pub(crate) fn command_id() -> CommandId {
+    "01KAPW7T00ABCDEFGHJKMNPQRS".parse().expect("a command")
+}
+
+fn at(unix_ms: u64) -> Timestamp {
+    Timestamp::from_unix_ms(unix_ms)
+}
+
+fn healthy() -> Health {
+    Health { score: 100, degraded: false, restricted: None, moving: false }
+}
+
+fn starting() -> SessionStatusChanged {
+    SessionStatusChanged {
+        status: SessionStatus::Initializing,
+        previous: None,
+        since: at(1_795_000_000_001),
+        cause: Cause::Command,
+        attempt: 1,
+        health: healthy(),
+        phone: None,
+        lid: None,
+        name: None,
+    }
+}
+
+fn connected() -> SessionStatusChanged {
+    SessionStatusChanged {
+        status: SessionStatus::Connected,
+        previous: Some(SessionStatus::Authenticating),
+        since: at(1_795_000_020_000),
+        cause: Cause::Ready,
+        attempt: 0,
+        phone: Some("4915112345678".into()),
+        lid: Some("123456789012345@lid".into()),
+        name: Some("Anna".into()),
+        ..starting()
+    }
+}
+
+fn restricted() -> SessionStatusChanged {
+    SessionStatusChanged {
+        previous: Some(SessionStatus::Connected),
+        cause: Cause::Restricted,
+        health: Health {
+            score: 40,
+            degraded: true,
+            restricted: Some(Restriction { kind: "REACHOUT_TIMELOCK".to_owned(), until: Some(at(1_795_086_400_000)) }),
+            moving: true,
+        },
+        ..connected()
+    }
+}
+
+fn code() -> SessionCode {
+    SessionCode { code: "ABCD1234".into(), phone: "4915112345678".into(), expires_at: at(1_795_000_160_000) }
+}
+
+fn received() -> Message {
+    Message {
+        key: "false_4915187654321@c.us_3A0123456789ABCDEF01".into(),
+        id: "3A0123456789ABCDEF01".to_owned(),
+        chat_id: "4915187654321@c.us".into(),
+        sender: Sender {
+            id: "4915187654321@c.us".into(),
+            phone: Some("4915187654321".into()),
+            lid: None,
+            authoritative: Authoritative::Phone,
+        },
+        kind: "chat".to_owned(),
+        text: Some("Wann kommt ihr? \u{2028}🚚".into()),
+        timestamp: Timestamp::from_unix_secs(1_795_000_100),
+        has_media: false,
+        quoted_id: None,
+        notify_name: Some("Bernd".into()),
+    }
+}
+
+fn received_in_group() -> Message {
+    Message {
+        key: "false_120363012345678901@g.us_3A0123456789ABCDEF02_987654321098765@lid".into(),
+        id: "3A0123456789ABCDEF02".to_owned(),
+        chat_id: "120363012345678901@g.us".into(),
+        sender: Sender {
+            id: "987654321098765@lid".into(),
+            phone: None,
+            lid: Some("987654321098765@lid".into()),
+            authoritative: Authoritative::Lid,
+        },
+        kind: "image".to_owned(),
+        text: None,
+        has_media: true,
+        quoted_id: Some("3A0123456789ABCDEF01".to_owned()),
+        notify_name: None,
+        ..received()
+    }
+}
+
+fn own_id() -> String {
+    MessageId::for_command(&command_id(), &session_id()).to_string()
+}
+
+fn own_key() -> String {
+    format!("true_4915187654321@c.us_{}", own_id())
+}
+
+fn own_message() -> Message {
+    Message {
+        key: own_key().into(),
+        id: own_id(),
+        sender: Sender {
+            id: "4915112345678@c.us".into(),
+            phone: Some("4915112345678".into()),
+            lid: Some("123456789012345@lid".into()),
+            authoritative: Authoritative::Phone,
+        },
+        text: Some("Grüße 👋".into()),
+        notify_name: None,
+        ..received()
+    }
+}
+
+fn acknowledged(level: AckName) -> MessageAck {
+    MessageAck {
+        key: own_key().into(),
+        id: own_id(),
+        chat_id: "4915187654321@c.us".into(),
+        ack: level.into(),
+        reference: Some("order-4711".try_into().expect("a reference")),
+        command_id: Some(command_id()),
+    }
+}
+
+fn sent_message() -> SentMessage {
+    SentMessage {
+        key: own_key().into(),
+        id: own_id(),
+        chat_id: "4915187654321@c.us".into(),
+        timestamp: Timestamp::from_unix_secs(1_795_000_100),
+        ack: AckName::Sent.into(),
+    }
+}
+
+fn result(
+    command_type: &str,
+    outcome: Outcome,
+    until: Option<Timestamp>,
+    error: Option<(ErrorCode, Option<&str>)>,
+    data: Option<ResultData>,
+) -> Event {
+    let error = error.map(|(code, provider_code)| {
+        let error = CommandError::new(code, "what a person should know");
+        match provider_code {
+            Some(provider_code) => error.with_provider_code(provider_code),
+            None => error,
+        }
+    });
+    Event::CommandResult(CommandResult {
+        command_id: command_id(),
+        command_type: command_type.to_owned(),
+        outcome,
+        until,
+        error,
+        data,
+    })
+}
