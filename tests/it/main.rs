@@ -1,0 +1,7 @@
+//! Integration tests on real services. One binary; one module per behaviour.
+//!
+//! `make test` runs them. They find the services of their run by the environment and keep out of each other's way by a
+//! virtual host, a Redis prefix and a database each.
+
+mod harness;
+mod migrations;

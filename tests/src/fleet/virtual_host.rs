@@ -1,0 +1,130 @@
+//! A virtual host of its own for one test, and the faults a test can cause in it, through RabbitMQ's management API.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::services::Addresses;
+
+/// A virtual host. Dropping it deletes it, with its queues and connections.
+pub struct VirtualHost {
+    name: String,
+    url: String,
+    api: Api,
+}
+
+impl VirtualHost {
+    /// Creates a virtual host in which the account of the run may do everything.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn create(addresses: &Addresses, name: &str) -> anyhow::Result<Self> {
+        let api = Api::new(&addresses.management)?;
+        let host = Self { name: name.to_owned(), url: format!("{}/{name}", addresses.amqp), api };
+        let permissions = json!({"configure": ".*", "write": ".*", "read": ".*"});
+        host.call("PUT", &format!("vhosts/{name}"), Some(json!({}))).await?;
+        let path = format!("permissions/{name}/{}", host.api.user);
+        host.call("PUT", &path, Some(permissions)).await?;
+        Ok(host)
+    }
+
+    /// `amqp://…` of this virtual host.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Everything the broker tells of a queue; `None` if there is no such queue. Figures in it are up to a second old.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn queue(&self, queue: &str) -> anyhow::Result<Option<Value>> {
+        let all = self.call("GET", &format!("queues/{}", self.name), None).await?;
+        Ok(all.as_array().and_then(|queues| queues.iter().find(|found| found["name"] == queue)).cloned())
+    }
+
+    /// The names of all queues.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn queues(&self) -> anyhow::Result<Vec<String>> {
+        let all = self.call("GET", &format!("queues/{}?columns=name", self.name), None).await?;
+        let names = all.as_array().into_iter().flatten();
+        Ok(names.filter_map(|queue| queue["name"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Closes every connection to this virtual host, as a restart of the broker would; returns how many there were.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn close_connections(&self) -> anyhow::Result<usize> {
+        let all = self.call("GET", &format!("vhosts/{}/connections", self.name), None).await?;
+        let names: Vec<String> = all
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|connection| connection["name"].as_str().map(str::to_owned))
+            .collect();
+        for name in &names {
+            let mut path = Url::parse("http://api/connections/")?;
+            path.path_segments_mut().ok().context("a path")?.pop_if_empty().push(name);
+            self.call("DELETE", path.path().trim_start_matches('/'), None).await?;
+        }
+        Ok(names.len())
+    }
+
+    async fn call(&self, method: &'static str, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
+        let (api, path) = (self.api.clone(), path.to_owned());
+        tokio::task::spawn_blocking(move || api.call(method, &path, body.as_ref())).await?
+    }
+}
+
+impl Drop for VirtualHost {
+    fn drop(&mut self) {
+        if let Err(error) = self.api.call("DELETE", &format!("vhosts/{}", self.name), None) {
+            tracing::warn!(%error, name = self.name, "deleting a virtual host");
+        }
+    }
+}
+
+/// The management API of the run's broker.
+#[derive(Clone)]
+struct Api {
+    base: String,
+    user: String,
+    authorization: String,
+    agent: ureq::Agent,
+}
+
+impl Api {
+    fn new(url: &str) -> anyhow::Result<Self> {
+        let mut url = Url::parse(url)?;
+        let user = url.username().to_owned();
+        let password = url.password().unwrap_or_default().to_owned();
+        let stripped = url.set_username("").and_then(|()| url.set_password(None));
+        stripped.ok().context("an http URL has a place for a user")?;
+        let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(20))).build().new_agent();
+        Ok(Self {
+            base: format!("{url}api"),
+            authorization: format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))),
+            user,
+            agent,
+        })
+    }
+
+    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let what = || format!("{method} /api/{path}");
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}/{path}", self.base))
+            .header("authorization", &self.authorization)
+            .header("content-type", "application/json")
+            .body(body.map(Value::to_string).unwrap_or_default())
+            .with_context(what)?;
+        let text = self.agent.run(request).with_context(what)?.body_mut().read_to_string().with_context(what)?;
+        if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text).with_context(what) }
+    }
+}
