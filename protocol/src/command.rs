@@ -16,7 +16,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::id::{ChatId, PhoneNumber, SessionId};
-use crate::json::{self, Fields};
+use crate::json::{self, Fields, Nul};
 use crate::lane::Lane;
 use crate::metadata::Metadata;
 use crate::rejection::Rejection;
@@ -95,7 +95,7 @@ impl Command {
     ///
     /// Returns the command and what its caller wants echoed.
     pub fn parse(type_: &str, body: &[u8]) -> Result<(Self, Option<Metadata>), Rejection> {
-        let mut fields = Fields::new("", json::parse(body)?)?;
+        let mut fields = Fields::new("", json::parse(body, Nul::Refused)?)?;
         if fields.text("type")? != type_ {
             return Err(Rejection::TypeMismatch);
         }
@@ -239,5 +239,61 @@ impl Serialize for CommandBody<'_> {
             Command::MessageSend(data) => body.serialize_field("data", data)?,
         }
         body.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Command {
+        let type_ = serde_json::from_str::<Value>(text).expect("JSON")["type"].as_str().expect("a type").to_owned();
+        Command::parse(&type_, text.as_bytes()).unwrap_or_else(|refusal| panic!("{text}: {refusal}")).0
+    }
+
+    #[test]
+    fn what_php_writes_for_an_empty_map_is_an_empty_map() {
+        let start = Command::SessionStart(SessionStart { pairing_phone: None });
+        for data in ["{}", "[]", r#"{"pairing_phone":null}"#] {
+            assert_eq!(parse(&format!(r#"{{"type":"session.start","version":1,"data":{data}}}"#)), start);
+        }
+        let body = br#"{"type":"session.stop","version":1,"metadata":[],"data":[]}"#;
+        let (command, metadata) = Command::parse("session.stop", body).expect("accepted");
+        assert_eq!((command, metadata.as_ref().map(Metadata::as_str)), (Command::SessionStop, Some("{}")));
+    }
+
+    #[test]
+    fn metadata_that_is_null_or_absent_is_none() {
+        for metadata in ["", r#""metadata":null,"#] {
+            let body = format!(r#"{{"type":"session.stop",{metadata}"version":1,"data":{{}}}}"#);
+            assert_eq!(Command::parse("session.stop", body.as_bytes()), Ok((Command::SessionStop, None)));
+        }
+    }
+
+    #[test]
+    fn the_longest_text_counts_characters_and_not_bytes() {
+        let text = "💬".repeat(MessageText::MAX_CHARS);
+        let body =
+            format!(r#"{{"type":"message.send","version":1,"data":{{"to":"49151","kind":"text","text":"{text}"}}}}"#);
+        let Command::MessageSend(MessageSend { content: Content::Text { text: parsed }, .. }) = parse(&body) else {
+            panic!("a message");
+        };
+        assert_eq!(parsed.as_str(), text);
+    }
+
+    #[test]
+    fn lanes_decide_the_life_and_the_way_of_messages_only() {
+        let session: SessionId = "s1".parse().expect("a session");
+        let message = parse(r#"{"type":"message.send","version":1,"data":{"to":"49151","kind":"text","text":"x"}}"#);
+        let cases = [
+            (&Command::SessionStop, Lane::Campaign, 5 * 60, "control"),
+            (&message, Lane::Urgent, 86_400, "s1.urgent"),
+            (&message, Lane::Normal, 86_400, "s1.normal"),
+            (&message, Lane::Campaign, 7 * 86_400, "s1.campaign"),
+        ];
+        for (command, lane, secs, key) in cases {
+            assert_eq!(command.default_lifetime(lane), Duration::from_secs(secs), "{command:?} {lane}");
+            assert_eq!(command.routing_key(&session, lane), key);
+        }
     }
 }

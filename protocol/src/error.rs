@@ -143,3 +143,27 @@ impl fmt::Display for ErrorCode {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_words_and_the_same_in_text_and_json() {
+        let words: BTreeSet<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(words.len(), ErrorCode::ALL.len());
+        for code in ErrorCode::ALL {
+            assert_eq!(serde_json::to_value(code).expect("a word"), code.as_str());
+            assert_eq!(serde_json::to_value(code.class()).expect("a word"), code.class().as_str());
+            assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
+        }
+    }
+
+    #[test]
+    fn whatever_may_have_happened_is_unknown_and_never_retried() {
+        let unknown: Vec<_> = ErrorCode::ALL.iter().filter(|code| code.class() == ErrorClass::Unknown).collect();
+        assert_eq!(unknown, [&ErrorCode::AckTimeout, &ErrorCode::Interrupted]);
+    }
+}

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use serde_json::value::RawValue;
 
 use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
-use crate::json;
+use crate::json::{self, Nul};
 use crate::metadata::Metadata;
 use crate::rejection::Rejection;
 use crate::timestamp::Timestamp;
@@ -144,7 +144,7 @@ struct RawEnvelope<'a> {
 impl Envelope {
     /// Parses a body whose signature was verified; `type_` is the AMQP type, which is the signed one.
     pub fn parse(type_: &str, body: &[u8]) -> Result<Self, Rejection> {
-        json::parse(body)?;
+        json::parse(body, Nul::Accepted)?;
         let raw: RawEnvelope<'_> =
             serde_json::from_slice(body).map_err(|_| json::invalid("", "does not have the form of an event"))?;
         if raw.type_ != type_ {
@@ -197,5 +197,48 @@ impl Serialize for Envelope {
         body.serialize_field("metadata", &self.metadata)?;
         body.serialize_field("data", &self.event)?;
         body.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(type_: &str, data: &str) -> String {
+        format!(
+            r#"{{"id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","type":"{type_}","version":1,"workspace_id":7,"session_id":"s1",
+            "worker_id":"w1","epoch":1,"seq":1,"occurred_at":"2026-11-18T11:06:40.120Z","correlation_id":null,
+            "metadata":null,"data":{data}}}"#
+        )
+    }
+
+    const QR: &str =
+        r#"{"qr":"2@a\u0000","expires_at":"2026-11-18T11:07:40Z","generation":1,"attempt":2,"max":6,"new":[]}"#;
+
+    #[test]
+    fn fields_of_later_versions_and_odd_characters_do_not_stop_a_consumer() {
+        let envelope = Envelope::parse("session.qr", body("session.qr", QR).as_bytes()).expect("accepted");
+        let Event::SessionQr(qr) = &envelope.event else { panic!("a QR") };
+        assert_eq!((qr.qr.as_str(), qr.attempt), ("2@a\0", 2));
+        assert_eq!(envelope.routing_key(), "workspace.7.session.s1.session.qr");
+    }
+
+    #[test]
+    fn what_is_not_an_event_is_refused() {
+        let cases = [
+            ("session.qr", body("session.code", QR), "type_mismatch"),
+            ("session.sun", body("session.sun", QR), "unknown_type"),
+            ("session.qr", body("session.qr", QR).replace("\"version\":1", "\"version\":2"), "unknown_version"),
+            ("session.qr", body("session.qr", "{}"), "invalid_field"),
+            ("session.qr", body("session.qr", QR).replace("\"seq\":1,", ""), "invalid_field"),
+            ("session.qr", body("session.qr", QR).replace("\"seq\":1,", "\"seq\":1,\"seq\":2,"), "duplicate_field"),
+            ("session.qr", body("session.qr", QR).replace("s1", "../s1"), "invalid_field"),
+            ("session.qr", "[".repeat(100), "too_deep"),
+            ("session.qr", String::new(), "not_json"),
+        ];
+        for (type_, body, reason) in cases {
+            let refusal = Envelope::parse(type_, body.as_bytes()).expect_err(reason);
+            assert_eq!(refusal.reason(), reason, "{body}");
+        }
     }
 }

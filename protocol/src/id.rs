@@ -355,3 +355,81 @@ impl JsonSchema for WorkspaceId {
         json_schema!({ "type": "integer", "minimum": 1, "maximum": Self::MAX })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault<T: FromStr<Err = IdError>>(text: &str) -> Option<IdFault> {
+        text.parse::<T>().err().map(|error| error.fault)
+    }
+
+    #[test]
+    fn session_ids_of_every_allowed_form_are_accepted() {
+        let longest = "x".repeat(64);
+        for text in ["a", "7", "_", "-", "--rf", "Auto", "support-01", "01JD0000000000000000000001", "CON", &longest] {
+            assert_eq!(text.parse::<SessionId>().map(String::from), Ok(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn hostile_session_ids_are_refused_with_their_fault() {
+        let allowed = IdFault::BadCharacter { allowed: "A-Za-z0-9_-" };
+        let cases = [
+            ("", IdFault::Empty),
+            ("auto", IdFault::Reserved),
+            (".", allowed),
+            ("..", allowed),
+            ("../../etc/passwd", allowed),
+            ("a/b", allowed),
+            ("a\\b", allowed),
+            ("%2e%2e", allowed),
+            ("a\0", allowed),
+            ("a\n", allowed),
+            ("a b", allowed),
+            ("\u{455}upport", allowed),
+            ("a\u{200b}", allowed),
+            ("\u{ff41}", allowed),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(fault::<SessionId>(text), Some(expected), "{text:?}");
+        }
+        assert_eq!(fault::<SessionId>(&"x".repeat(65)), Some(IdFault::TooLong { max: 64 }));
+        assert_eq!(fault::<SessionId>(&"x".repeat(10_000)), Some(IdFault::TooLong { max: 64 }));
+    }
+
+    #[test]
+    fn other_identifiers_have_their_own_alphabets() {
+        assert!("auto".parse::<CommandId>().is_ok(), "reserved for sessions only");
+        assert!("prod/wafleet-6d5f:1.2_3".parse::<WorkerId>().is_ok());
+        assert!("prod wafleet".parse::<WorkerId>().is_err());
+        assert!("cmd-2026.11".parse::<KeyId>().is_ok());
+        for text in [".", "..", "a..b", "a/b", "a:b"] {
+            assert!(text.parse::<KeyId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn workspace_ids_have_one_spelling_and_fit_a_javascript_number() {
+        for (text, number) in [("1", 1), ("7", 7), ("9007199254740991", WorkspaceId::MAX)] {
+            assert_eq!(text.parse::<WorkspaceId>().map(WorkspaceId::get), Ok(number));
+            assert_eq!(serde_json::from_str::<WorkspaceId>(text).expect("a number").to_string(), text);
+        }
+        for text in
+            ["", "0", "07", "+7", "-7", " 7", "7 ", "7.0", "0x7", "seven", "9007199254740992", "99999999999999999999"]
+        {
+            assert!(text.parse::<WorkspaceId>().is_err(), "{text:?}");
+        }
+        for json in ["0", "-1", "1.5", "\"7\"", "9007199254740992", "null"] {
+            assert!(serde_json::from_str::<WorkspaceId>(json).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong_and_never_repeat_the_input() {
+        let error = "../secret".parse::<SessionId>().expect_err("refused");
+        assert_eq!(error.to_string(), "not a session id: it holds a character outside A-Za-z0-9_-");
+        let error = serde_json::from_str::<SessionId>("\"../secret\"").expect_err("refused");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}

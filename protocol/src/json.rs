@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::rejection::Rejection;
@@ -16,9 +16,17 @@ pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 /// The deepest nesting of arrays and objects; a scalar alone has depth 0.
 pub(crate) const MAX_DEPTH: usize = 32;
 
-/// Parses a body: at most 1 MiB of UTF-8 without a byte-order mark, at most 32 levels, no field twice in one object, no
-/// U+0000 in any text.
-pub(crate) fn parse(body: &[u8]) -> Result<Value, Rejection> {
+/// Whether texts may hold U+0000, which databases and C libraries trip over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nul {
+    /// In what we are asked to do.
+    Refused,
+    /// In what we tell: somebody may have written it in a message.
+    Accepted,
+}
+
+/// Parses a body: at most 1 MiB of UTF-8 without a byte-order mark, at most 32 levels, no field twice in one object.
+pub(crate) fn parse(body: &[u8], nul: Nul) -> Result<Value, Rejection> {
     if body.len() > MAX_BODY_BYTES {
         return Err(Rejection::TooLarge { max: MAX_BODY_BYTES });
     }
@@ -26,7 +34,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<Value, Rejection> {
     check_depth(text)?;
     let refusal = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let strict = Strict { path: Path { parent: None, step: Step::Root }, refusal: &refusal };
+    let strict = Strict { path: Path { parent: None, step: Step::Root }, nul, refusal: &refusal };
     let value = strict.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     value.map_err(|_| refusal.take().unwrap_or(Rejection::NotJson))
 }
@@ -95,6 +103,7 @@ fn presentable(name: &str) -> &str {
 /// Builds a [`Value`], refusing what readers disagree on. The refusal travels beside serde's own error.
 struct Strict<'a> {
     path: Path<'a>,
+    nul: Nul,
     refusal: &'a RefCell<Option<Rejection>>,
 }
 
@@ -105,7 +114,7 @@ impl Strict<'_> {
     }
 
     fn check_text<E: serde::de::Error>(&self, text: &str) -> Result<(), E> {
-        if text.contains('\0') {
+        if self.nul == Nul::Refused && text.contains('\0') {
             let path = self.path.to_string();
             return Err(self.refuse(Rejection::InvalidField { path, why: "holds the character U+0000".into() }));
         }
@@ -162,7 +171,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut array = Vec::new();
         loop {
             let path = Path { parent: Some(&self.path), step: Step::Index(array.len()) };
-            match items.next_element_seed(Strict { path, refusal: self.refusal })? {
+            match items.next_element_seed(Strict { path, nul: self.nul, refusal: self.refusal })? {
                 Some(item) => array.push(item),
                 None => return Ok(Value::Array(array)),
             }
@@ -173,12 +182,12 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut object = Map::new();
         while let Some(name) = fields.next_key::<String>()? {
             let path = Path { parent: Some(&self.path), step: Step::Field(&name) };
-            let field = Strict { path, refusal: self.refusal };
+            let field = Strict { path, nul: self.nul, refusal: self.refusal };
             field.check_text::<A::Error>(&name)?;
             if object.contains_key(&name) {
                 return Err(field.refuse(Rejection::DuplicateField { path: path.to_string() }));
             }
-            let value = fields.next_value_seed(field).map_err(A::Error::custom)?;
+            let value = fields.next_value_seed(field)?;
             object.insert(name, value);
         }
         Ok(Value::Object(object))
@@ -264,4 +273,71 @@ impl Fields {
 pub(crate) fn invalid(path: &str, why: &str) -> Rejection {
     let path = if path.is_empty() { "body" } else { path };
     Rejection::InvalidField { path: path.to_owned(), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse_text(text: &str) -> Result<Value, Rejection> {
+        parse(text.as_bytes(), Nul::Refused)
+    }
+
+    #[test]
+    fn values_come_out_as_they_are() {
+        let text = r#"{"a":[null,true,-1,18446744073709551615,1.5,1e2,"\u00fc\ud83d\udc4b"],"b":{},"c":[]}"#;
+        let expected = json!({"a":[null,true,-1,u64::MAX,1.5,100.0,"ü👋"],"b":{},"c":[]});
+        assert_eq!(parse_text(text), Ok(expected));
+        assert_eq!(parse_text(" 7 "), Ok(json!(7)));
+    }
+
+    #[test]
+    fn exactly_32_levels_and_one_mebibyte_are_accepted() {
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(parse_text(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(parse_text(&nested(MAX_DEPTH + 1)), Err(Rejection::TooDeep { max: MAX_DEPTH }));
+        let long = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+        assert!(parse_text(&long(MAX_BODY_BYTES)).is_ok());
+        assert_eq!(parse_text(&long(MAX_BODY_BYTES + 1)), Err(Rejection::TooLarge { max: MAX_BODY_BYTES }));
+    }
+
+    #[test]
+    fn brackets_inside_strings_are_not_levels() {
+        let text = format!(r#"["{}\"{}\\"]"#, "[".repeat(100), "{".repeat(100));
+        assert!(parse_text(&text).is_ok(), "{text}");
+        assert!(parse_text(&format!("[{}]", ["[]"; 100].join(","))).is_ok(), "siblings do not add up");
+    }
+
+    #[test]
+    fn refusals_name_the_place() {
+        let duplicate = |path: &str| Rejection::DuplicateField { path: path.to_owned() };
+        let nul = |path: &str| invalid(path, "holds the character U+0000");
+        let cases = [
+            (r#"{"a":1,"a":1}"#, duplicate("a")),
+            (r#"[{"a":{"b":1,"\u0062":2}}]"#, duplicate("[0].a.b")),
+            (r#"{"a":[0,{"b c":1,"b c":2}]}"#, duplicate("a[1].?")),
+            (r#"{"a":["x","\u0000"]}"#, nul("a[1]")),
+            (r#""\u0000""#, Rejection::InvalidField { path: String::new(), why: "holds the character U+0000".into() }),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_text(text), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_character_u_0000_is_accepted_where_others_wrote_it() {
+        assert_eq!(parse(br#"["\u0000"]"#, Nul::Accepted), Ok(json!(["\0"])));
+    }
+
+    #[test]
+    fn fields_are_taken_once_and_none_is_left_over() {
+        let mut fields = Fields::new("data", json!({"a": "x", "n": 7, "null": null, "left": 1})).expect("an object");
+        assert_eq!(fields.text("a"), Ok("x".to_owned()));
+        assert_eq!(fields.text("a"), Err(invalid("data.a", "is missing")));
+        assert_eq!(fields.whole_number("n"), Ok(7));
+        assert_eq!(fields.optional_text("null"), Ok(None));
+        assert_eq!(fields.finish(), Err(invalid("data.left", "is unknown")));
+    }
 }

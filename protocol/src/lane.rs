@@ -66,3 +66,25 @@ impl FromStr for Lane {
         Self::ALL.into_iter().find(|lane| lane.as_str() == text).ok_or(UnknownLane)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sooner_lanes_are_greater_and_so_is_their_amqp_priority() {
+        assert!(
+            Lane::ALL.is_sorted_by(|sooner, later| sooner > later && sooner.amqp_priority() > later.amqp_priority())
+        );
+        assert_eq!(Lane::ALL.map(Lane::amqp_priority), [9, 6, 4, 1]);
+    }
+
+    #[test]
+    fn names_are_the_same_in_text_and_json() {
+        for lane in Lane::ALL {
+            assert_eq!(lane.as_str().parse(), Ok(lane));
+            assert_eq!(serde_json::to_value(lane).expect("a word"), lane.as_str());
+        }
+        assert_eq!("Urgent".parse::<Lane>(), Err(UnknownLane));
+    }
+}

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::json;
+use crate::json::{self, Nul};
 use crate::rejection::Rejection;
 
 /// A JSON object of the caller's own, at most 8 KiB, echoed in every event of the command it came with.
@@ -25,7 +25,7 @@ impl Metadata {
         if text.len() > Self::MAX_BYTES {
             return Err(json::invalid("metadata", &format!("is longer than {} bytes", Self::MAX_BYTES)));
         }
-        let raw = match json::parse(text.as_bytes())? {
+        let raw = match json::parse(text.as_bytes(), Nul::Refused)? {
             serde_json::Value::Object(_) => text.to_owned(),
             serde_json::Value::Array(items) if items.is_empty() => "{}".to_owned(),
             _ => return Err(json::invalid("metadata", "must be an object")),
@@ -82,5 +82,32 @@ impl JsonSchema for Metadata {
             "description": "The caller's own, at most 8 KiB of JSON, echoed in every event of the command.",
             "type": "object"
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_keeps_its_spelling() {
+        for text in [r#"{"z":1,"a":1.0,"e":1e2,"big":12345678901234567890123}"#, "{ }", r#"{"u":"\u00fc\/"}"#] {
+            let metadata = Metadata::parse(text).unwrap_or_else(|refusal| panic!("{text}: {refusal}"));
+            assert_eq!(metadata.as_str(), text);
+            assert_eq!(serde_json::to_string(&metadata).expect("JSON"), text);
+            assert_eq!(serde_json::from_str::<Metadata>(text).expect("JSON"), metadata);
+        }
+        assert_eq!(Metadata::parse("[]").expect("PHP's empty map").as_str(), "{}");
+    }
+
+    #[test]
+    fn metadata_is_a_small_unambiguous_object() {
+        let with_bytes = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8));
+        assert!(Metadata::parse(&with_bytes(Metadata::MAX_BYTES)).is_ok());
+        assert!(Metadata::parse(&with_bytes(Metadata::MAX_BYTES + 1)).is_err());
+        for text in ["", "null", "7", "[1]", "\"{}\"", "{", r#"{"a":1,"a":2}"#, r#"{"a":"\u0000"}"#] {
+            assert!(Metadata::parse(text).is_err(), "{text}");
+            assert!(serde_json::from_str::<Metadata>(text).is_err(), "{text}");
+        }
     }
 }

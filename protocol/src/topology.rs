@@ -302,3 +302,123 @@ fn exchange(name: &'static str, kind: ExchangeKind, alternate: Option<&'static s
 fn binding(exchange: &'static str, queue: &str, routing_key: &str) -> Binding {
     Binding { exchange, queue: queue.to_owned(), routing_key: routing_key.to_owned(), arguments: Vec::new() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn argument(arguments: &[Argument], name: &str) -> Option<Value> {
+        arguments.iter().find(|(other, _)| *other == name).map(|(_, value)| value.clone())
+    }
+
+    fn support() -> SessionId {
+        "support-01".parse().expect("a session")
+    }
+
+    #[test]
+    fn everything_that_is_referred_to_is_declared_and_before_it_is_referred_to() {
+        let (fleet, session) = (fleet(), session(&support()));
+        let mut exchanges = BTreeSet::new();
+        for exchange in &fleet.exchanges {
+            if let Some(Value::Text(alternate)) = argument(&exchange.arguments, "alternate-exchange") {
+                assert!(exchanges.contains(alternate), "{} comes after {alternate}", exchange.name);
+            }
+            assert!(exchanges.insert(exchange.name), "{} once", exchange.name);
+        }
+        let queues: BTreeSet<_> = fleet.queues.iter().chain(&session.queues).map(|queue| queue.name.as_str()).collect();
+        assert_eq!(queues.len(), fleet.queues.len() + session.queues.len(), "every queue once");
+        for queue in fleet.queues.iter().chain(&session.queues) {
+            if let Some(Value::Text(exchange)) = argument(&queue.arguments, "x-dead-letter-exchange") {
+                assert!(exchanges.contains(exchange), "{}", queue.name);
+            }
+        }
+        let mut bound = BTreeSet::new();
+        for binding in fleet.bindings.iter().chain(&session.bindings) {
+            assert!(exchanges.contains(binding.exchange) && queues.contains(binding.queue.as_str()), "{binding:?}");
+            bound.insert(binding.queue.as_str());
+        }
+        assert_eq!(bound, queues, "no queue without a way into it");
+    }
+
+    #[test]
+    fn every_queue_is_replicated_and_dead_letters_at_least_once_or_not_at_all() {
+        for queue in fleet().queues.iter().chain(&session(&support()).queues) {
+            assert_eq!(argument(&queue.arguments, "x-queue-type"), Some(Value::Text("quorum")), "{}", queue.name);
+            if argument(&queue.arguments, "x-dead-letter-exchange").is_some() {
+                let strategy = argument(&queue.arguments, "x-dead-letter-strategy");
+                assert_eq!(strategy, Some(Value::Text("at-least-once")), "{}", queue.name);
+                let overflow = argument(&queue.arguments, "x-overflow");
+                assert_eq!(overflow, Some(Value::Text("reject-publish")), "{}", queue.name);
+            }
+            assert_eq!(argument(&queue.arguments, "x-max-priority"), None, "refused by RabbitMQ 4.3");
+        }
+    }
+
+    #[test]
+    fn a_session_has_one_ordered_queue_for_each_lane() {
+        let topology = session(&support());
+        assert!(topology.exchanges.is_empty());
+        let names: Vec<_> = topology.queues.iter().map(|queue| queue.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "wa.session.support-01.urgent",
+                "wa.session.support-01.high",
+                "wa.session.support-01.normal",
+                "wa.session.support-01.campaign"
+            ]
+        );
+        for (queue, binding) in topology.queues.iter().zip(&topology.bindings) {
+            assert_eq!(argument(&queue.arguments, "x-single-active-consumer"), Some(Value::Bool(true)));
+            assert_eq!(argument(&queue.arguments, "x-delivery-limit"), Some(Value::Integer(20)));
+            assert_eq!((binding.exchange, &binding.queue), (COMMANDS, &queue.name));
+            assert_eq!(format!("wa.session.{}", binding.routing_key), queue.name);
+        }
+    }
+
+    #[test]
+    fn control_commands_are_read_by_any_worker() {
+        let fleet = fleet();
+        let control = fleet.queues.iter().find(|queue| queue.name == CONTROL).expect("declared");
+        assert_eq!(argument(&control.arguments, "x-single-active-consumer"), None);
+        let binding = fleet.bindings.iter().find(|binding| binding.queue == CONTROL).expect("bound");
+        assert_eq!((binding.exchange, binding.routing_key.as_str()), (COMMANDS, CONTROL_KEY));
+    }
+
+    #[test]
+    fn a_retry_waits_its_time_and_returns_with_its_old_routing_key() {
+        let fleet = fleet();
+        for (tier, name, ttl_ms) in [
+            (RetryTier::FiveSeconds, "wa.retry.5s", 5_000),
+            (RetryTier::ThirtySeconds, "wa.retry.30s", 30_000),
+            (RetryTier::TwoMinutes, "wa.retry.2m", 120_000),
+            (RetryTier::TenMinutes, "wa.retry.10m", 600_000),
+            (RetryTier::OneHour, "wa.retry.1h", 3_600_000),
+        ] {
+            let queue = fleet.queues.iter().find(|queue| queue.name == name).expect(name);
+            assert_eq!(argument(&queue.arguments, "x-message-ttl"), Some(Value::Integer(ttl_ms)));
+            assert_eq!(argument(&queue.arguments, "x-dead-letter-exchange"), Some(Value::Text(COMMANDS)));
+            assert_eq!(argument(&queue.arguments, "x-dead-letter-routing-key"), None);
+            let binding = fleet.bindings.iter().find(|binding| binding.queue == name).expect(name);
+            assert_eq!(argument(&binding.arguments, RETRY_TIER_HEADER), Some(Value::Text(tier.as_str())));
+            assert_eq!(argument(&binding.arguments, "x-match"), Some(Value::Text("all")));
+        }
+    }
+
+    #[test]
+    fn retries_wait_longer_each_time_and_then_end() {
+        let tiers: Vec<_> = (0..8).map(RetryTier::after_attempt).collect();
+        let [five, thirty, two, ten, hour] = RetryTier::ALL.map(Some);
+        assert_eq!(tiers, [None, five, thirty, two, ten, hour, None, None]);
+        assert!(RetryTier::ALL.is_sorted_by_key(|tier| tier.delay()));
+    }
+
+    #[test]
+    fn event_keys_name_tenant_session_and_type() {
+        let workspace = WorkspaceId::new(7).expect("a workspace");
+        assert_eq!(event_key(workspace, &support(), "message.ack"), "workspace.7.session.support-01.message.ack");
+        assert_eq!(workspace_events_pattern(workspace), "workspace.7.#");
+    }
+}

@@ -153,3 +153,27 @@ fn check_length(text: &str, max: usize) -> Result<(), TextError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_bounded_in_characters() {
+        assert!(MessageText::try_from("ü".repeat(65_536)).is_ok());
+        assert_eq!(MessageText::try_from("ü".repeat(65_537)), Err(TextError::TooLong { max: 65_536 }));
+        assert!(Reference::try_from("ü".repeat(255)).is_ok());
+        assert_eq!(Reference::try_from("ü".repeat(256)), Err(TextError::TooLong { max: 255 }));
+        assert_eq!(MessageText::try_from(""), Err(TextError::Empty));
+        assert_eq!(Reference::try_from(""), Err(TextError::Empty));
+    }
+
+    #[test]
+    fn messages_may_have_lines_and_references_may_not() {
+        assert!(MessageText::try_from("a\n\tb\u{1b}").is_ok());
+        assert_eq!(MessageText::try_from("a\0b"), Err(TextError::ControlCharacter));
+        for text in ["a\nb", "\u{1b}[2J", "a\0", "\u{85}"] {
+            assert_eq!(Reference::try_from(text), Err(TextError::ControlCharacter), "{text:?}");
+        }
+    }
+}

@@ -186,3 +186,34 @@ impl TryFrom<AckFields> for Ack {
         if ack.number() == fields.ack { Ok(ack) } else { Err("the number and the name of the ack differ") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acks_carry_whatsapps_number_and_its_name() {
+        let cases = [
+            (-7, -1, AckName::Failed),
+            (-1, -1, AckName::Failed),
+            (0, 0, AckName::Pending),
+            (1, 1, AckName::Sent),
+            (2, 2, AckName::Delivered),
+            (3, 3, AckName::Read),
+            (4, 4, AckName::Played),
+            (5, 4, AckName::Played),
+        ];
+        for (number, kept, name) in cases {
+            let ack = Ack::from_number(number);
+            assert_eq!((ack.number(), ack.name()), (kept, name));
+            assert_eq!(Ack::from(name), ack);
+        }
+        assert!(AckName::Failed < AckName::Pending && AckName::Read < AckName::Played);
+    }
+
+    #[test]
+    fn a_number_with_the_wrong_name_is_refused() {
+        assert!(serde_json::from_str::<Ack>(r#"{"ack":2,"name":"delivered"}"#).is_ok());
+        assert!(serde_json::from_str::<Ack>(r#"{"ack":2,"name":"sent"}"#).is_err());
+    }
+}

@@ -208,3 +208,17 @@ pub struct SessionCode {
     /// After this it is dead, if that is known.
     pub expires_at: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_the_same_words_in_text_and_json() {
+        for status in SessionStatus::ALL {
+            assert_eq!(status.as_str().parse(), Ok(status));
+            assert_eq!(serde_json::to_value(status).expect("a word"), status.as_str());
+        }
+        assert_eq!("online".parse::<SessionStatus>(), Err(UnknownStatus));
+    }
+}

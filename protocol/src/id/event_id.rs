@@ -64,3 +64,58 @@ impl EventId {
 }
 text_identifier!(EventId);
 plain_debug!(EventId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_fact_has_the_same_id_for_ever() {
+        let id = EventId::derive(1_795_000_000_000, &["message.received", "support-01", "false_49151@c.us_3A01"]);
+        assert_eq!(
+            id.as_str(),
+            "01M7Q5CQG0KQ9P3C872R0YDQ98",
+            "a change here makes every consumer see its messages twice"
+        );
+        assert_eq!(id.unix_ms(), 1_795_000_000_000);
+    }
+
+    #[test]
+    fn different_facts_have_different_ids() {
+        let facts: [&[&str]; 6] = [&[], &[""], &["", ""], &["ab", "c"], &["a", "bc"], &["abc"]];
+        for (index, fact) in facts.iter().enumerate() {
+            for other in &facts[..index] {
+                assert_ne!(EventId::derive(7, fact), EventId::derive(7, other), "{fact:?} {other:?}");
+            }
+        }
+        assert_ne!(EventId::derive(7, &["a"]), EventId::derive(8, &["a"]));
+    }
+
+    #[test]
+    fn ids_sort_by_time() {
+        let at = |unix_ms| EventId::random(unix_ms, [0xff; 10]);
+        assert!(EventId::random(1, [0; 10]) < at(1) && at(1) < EventId::random(2, [0; 10]));
+        assert_eq!(EventId::random(0, [0; 10]).as_str(), "00000000000000000000000000");
+        assert_eq!(at(u64::MAX).as_str(), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+    }
+
+    #[test]
+    fn only_upper_case_ulids_are_event_ids() {
+        assert!("01ARZ3NDEKTSV4RRFFQ69G5FAV".parse::<EventId>().is_ok());
+        for text in [
+            "",
+            "01ARZ3NDEKTSV4RRFFQ69G5FA",
+            "01ARZ3NDEKTSV4RRFFQ69G5FAVX",
+            "01arz3ndektsv4rrffq69g5fav",
+            "81ARZ3NDEKTSV4RRFFQ69G5FAV",
+            "01ARZ3NDEKTSV4RRFFQ69G5FAI",
+            "01ARZ3NDEKTSV4RRFFQ69G5FAL",
+            "01ARZ3NDEKTSV4RRFFQ69G5FAO",
+            "01ARZ3NDEKTSV4RRFFQ69G5FAU",
+            "01ARZ3NDEKTSV4RRFFQ69G5F\u{e9}",
+            "\u{e9}1ARZ3NDEKTSV4RRFFQ69G5FA",
+        ] {
+            assert!(text.parse::<EventId>().is_err(), "{text}");
+        }
+    }
+}

@@ -142,3 +142,96 @@ impl MessageId {
 }
 text_identifier!(MessageId);
 plain_debug!(MessageId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chats_are_read_and_completed() {
+        let cases = [
+            ("4915112345678", "4915112345678@c.us", ChatKind::Contact),
+            ("4915112345678@c.us", "4915112345678@c.us", ChatKind::Contact),
+            ("12345", "12345@c.us", ChatKind::Contact),
+            ("123456789012345@lid", "123456789012345@lid", ChatKind::Lid),
+            ("120363012345678901@g.us", "120363012345678901@g.us", ChatKind::Group),
+            ("4915112345678-1600000000@g.us", "4915112345678-1600000000@g.us", ChatKind::Group),
+        ];
+        for (text, expected, kind) in cases {
+            let chat: ChatId = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((chat.as_str(), chat.kind()), (expected, kind));
+            assert_eq!(chat.phone().map(ChatId::from), (kind == ChatKind::Contact).then_some(chat));
+        }
+    }
+
+    #[test]
+    fn other_addresses_are_refused() {
+        for text in [
+            "",
+            "@c.us",
+            "1234",
+            "0151123456",
+            "1234567890123456",
+            "+4915112345678",
+            "49 151 12345678",
+            "4915112345678@s.whatsapp.net",
+            "4915112345678@C.US",
+            "4915112345678:3@c.us",
+            "4915112345678@c.us@c.us",
+            "status@broadcast",
+            "120363012345678901@newsletter",
+            "abc@g.us",
+            "-1600000000@g.us",
+            "12345-@g.us",
+            "1-2@g.us",
+            "12345-67890-12345@g.us",
+            "12345-67890@c.us",
+            "٤٩١٥١١٢٣٤٥٦٧٨",
+            "4915112345678@lid ",
+        ] {
+            assert!(text.parse::<ChatId>().is_err(), "{text}");
+        }
+        let long = "1".repeat(10_000);
+        assert_eq!(long.parse::<ChatId>().map_err(|error| error.fault), Err(IdFault::TooLong { max: 41 }));
+    }
+
+    #[test]
+    fn numbers_do_not_show_in_debug_output() {
+        let phone: PhoneNumber = "4915112345678".parse().expect("a number");
+        let shown = format!("{phone:?} {:?}", ChatId::from(phone.clone()));
+        assert_eq!(shown, "PhoneNumber(redacted) ChatId(redacted)");
+        assert_eq!(phone.to_string(), "4915112345678");
+    }
+
+    #[test]
+    fn a_command_has_the_same_message_id_for_ever() {
+        let command: CommandId = "01JD0000000000000000000001".parse().expect("a command");
+        let session: SessionId = "support-01".parse().expect("a session");
+        let id = MessageId::for_command(&command, &session);
+        assert_eq!(id.as_str(), "3EB009448147C432ACD440", "a change here sends messages twice after an upgrade");
+    }
+
+    #[test]
+    fn session_and_command_cannot_be_shifted_into_each_other() {
+        let id = |command: &str, session: &str| {
+            MessageId::for_command(&command.parse().expect("a command"), &session.parse().expect("a session"))
+        };
+        assert_ne!(id("bc", "a"), id("c", "ab"));
+        assert_ne!(id("a", "b"), id("b", "a"));
+    }
+
+    #[test]
+    fn only_ids_of_our_form_are_ours() {
+        assert!("3EB00123456789ABCDEF01".parse::<MessageId>().is_ok());
+        for text in [
+            "",
+            "3EB0",
+            "3EB00123456789ABCDEF0",
+            "3EB00123456789ABCDEF012",
+            "3eb00123456789abcdef01",
+            "3A000123456789ABCDEF01",
+        ] {
+            assert!(text.parse::<MessageId>().is_err(), "{text}");
+        }
+    }
+}

@@ -90,3 +90,39 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIELDS: CanonicalFields<'static> = CanonicalFields {
+        key: "cmd-1",
+        audience: "wa.commands",
+        type_: "message.send",
+        message_id: "m1",
+        workspace: "7",
+        session: "s1",
+        issued_at: "1",
+        expires_at: "2",
+        content_type: "application/json",
+    };
+
+    #[test]
+    fn every_field_has_its_line() {
+        let empty_sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let expected =
+            format!("WA1\ncmd-1\nwa.commands\nmessage.send\nm1\n7\ns1\n1\n2\napplication/json\n{empty_sha256}\n");
+        assert_eq!(canonical_string(&FIELDS, b""), Ok(expected));
+    }
+
+    #[test]
+    fn control_characters_are_refused_with_the_name_of_the_field() {
+        for control in ["\n", "\r", "\0", "\u{1b}", "\u{7f}", "\u{85}", "\u{9f}"] {
+            let fields = CanonicalFields { session: control, ..FIELDS };
+            assert_eq!(canonical_string(&fields, b""), Err(ControlCharacter { name: "x-wa-session" }), "{control:?}");
+            let fields = CanonicalFields { message_id: control, ..FIELDS };
+            assert_eq!(canonical_string(&fields, b""), Err(ControlCharacter { name: "message_id" }), "{control:?}");
+        }
+        assert!(canonical_string(&CanonicalFields { session: "ü \u{2028}", ..FIELDS }, b"").is_ok());
+    }
+}

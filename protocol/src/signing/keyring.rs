@@ -14,7 +14,7 @@ use sha2::Sha256;
 use super::Audience;
 use super::canonical::VERSION;
 use crate::id::{KeyId, WorkspaceId};
-use crate::json;
+use crate::json::{self, Nul};
 use crate::rejection::Rejection;
 use crate::timestamp::Timestamp;
 
@@ -309,7 +309,7 @@ impl Problems {
                 return Vec::new();
             }
         };
-        if let Err(Rejection::DuplicateField { path }) = json::parse(text.as_bytes()) {
+        if let Err(Rejection::DuplicateField { path }) = json::parse(text.as_bytes(), Nul::Refused) {
             self.add::<()>(&path, "occurs twice");
         }
         let Value::Object(mut document) = document else {
@@ -382,5 +382,121 @@ impl Problems {
             Some(ids) => Some(Scope::Only(ids)),
             None => self.add(path, "must be [\"*\"] or a list of workspace ids"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn secret(byte: u8) -> String {
+        BASE64.encode([byte; 32])
+    }
+
+    fn problems(ring: &Value) -> Vec<String> {
+        let error = Keyring::parse(&ring.to_string()).expect_err("refused");
+        error.problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let ring = json!({ "keys": [
+            { "id": "a/b", "role": "admin", "secret": "c2hvcnQ=", "workspaces": [], "not_after": "tomorrow" },
+            { "id": 7, "secret": "not base64!", "workspaces": [0], "expires": 1 },
+            "cmd-1",
+            { "id": "a", "role": "commands", "secret": secret(1), "workspaces": ["*"] },
+            { "id": "a", "role": "events", "secret": secret(1), "workspaces": ["*", 7], "not_after": null },
+            { "id": "b", "role": "events", "secret": secret(1), "workspaces": ["*"] },
+            { "id": "b", "role": "ops", "secret": secret(2), "workspaces": ["*"] },
+        ], "version": 2 });
+        assert_eq!(
+            problems(&ring),
+            [
+                "version is unknown",
+                "keys[0].id not a key id: it holds a character outside A-Za-z0-9._-",
+                "keys[0].role must be commands, events or ops",
+                "keys[0].secret is shorter than 32 bytes",
+                "keys[0].workspaces must be [\"*\"] or a list of workspace ids",
+                "keys[0].not_after not a time: expected RFC 3339, from 1970 to 9999",
+                "keys[1].id must be a string",
+                "keys[1].role is missing",
+                "keys[1].secret is not base64",
+                "keys[1].workspaces must be [\"*\"] or a list of workspace ids",
+                "keys[1].expires is unknown",
+                "keys[2] must be an object",
+                "keys[4].workspaces must be [\"*\"] or a list of workspace ids",
+                "keys[5].secret is the secret of keys[3] too, which has another role",
+                "keys[6].id is the id of keys[5] too",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_ring_at_all_is_refused() {
+        for (text, expected) in [
+            ("", "the file is not valid JSON (line 1, column 0)"),
+            ("{", "the file is not valid JSON (line 1, column 1)"),
+            ("[]", "the file must hold a JSON object"),
+            ("{}", "keys must be a list of at least one key"),
+            (r#"{"keys":[]}"#, "keys must be a list of at least one key"),
+            (r#"{"keys":{}}"#, "keys must be a list of at least one key"),
+        ] {
+            let error = Keyring::parse(text).expect_err(expected);
+            assert_eq!(error.to_string(), format!("the key ring is not usable: {expected}"), "{text}");
+        }
+        let twice =
+            format!(r#"{{"keys":[{{"id":"a","id":"b","role":"ops","secret":"{}","workspaces":["*"]}}]}}"#, secret(1));
+        assert_eq!(Keyring::parse(&twice).expect_err("twice").problems[0].to_string(), "keys[0].id occurs twice");
+    }
+
+    #[test]
+    fn neither_errors_nor_debug_output_show_a_secret() {
+        let canary = "Q0FOQVJZQ0FOQVJZQ0FOQVJZQ0FOQVJZQ0FOQVJZQ0FOQVJZ";
+        let ring = json!({ "keys": [{ "id": "a", "role": "ops", "secret": canary, "workspaces": ["*"] }] });
+        let debug = format!("{:?}", Keyring::parse(&ring.to_string()).expect("a valid ring"));
+        let broken = Keyring::parse(&ring.to_string().replace("}]", "")).expect_err("broken JSON");
+        let shown =
+            format!("{debug} {broken} {:?}", problems(&json!({ "keys": [{ "secret": format!("{canary}!") }] })));
+        assert!(!shown.contains("CANARY") && !shown.contains("Q0FOQVJZ") && !shown.contains("67, 65, 78"), "{shown}");
+    }
+
+    #[test]
+    fn the_first_key_that_is_valid_and_covers_the_workspace_signs() {
+        let ring = json!({ "keys": [
+            { "id": "old", "role": "commands", "secret": secret(1), "workspaces": ["*"], "not_after": "2026-01-01T00:00:00Z" },
+            { "id": "tenant", "role": "commands", "secret": secret(2), "workspaces": [7, 7, 8] },
+            { "id": "all", "role": "commands", "secret": secret(3), "workspaces": ["*"], "not_after": null },
+            { "id": "fleet", "role": "events", "secret": secret(4), "workspaces": [7] },
+        ] });
+        let ring = Keyring::parse(&ring.to_string()).expect("a valid ring");
+        let end_of_old = 1_767_225_600;
+        let cases = [
+            (Role::Commands, 7, end_of_old, Some("old")),
+            (Role::Commands, 7, end_of_old + 1, Some("tenant")),
+            (Role::Commands, 9, end_of_old + 1, Some("all")),
+            (Role::Events, 7, end_of_old, Some("fleet")),
+            (Role::Events, 9, end_of_old, None),
+            (Role::Ops, 7, end_of_old, None),
+        ];
+        for (role, workspace, now, expected) in cases {
+            let workspace = WorkspaceId::new(workspace).expect("a workspace");
+            let signer = ring.signer(role, workspace, now).map(|key| key.id().as_str());
+            assert_eq!(signer, expected, "{role} {workspace} {now}");
+        }
+        assert_eq!(ring.keys().len(), 4);
+        assert!(ring.get("tenant").is_some() && ring.get("TENANT").is_none());
+    }
+
+    #[test]
+    fn secrets_are_standard_base64_with_or_without_padding() {
+        let bytes = [0xfb; 32];
+        let padded = BASE64.encode(bytes);
+        for text in [padded.as_str(), padded.trim_end_matches('=')] {
+            assert_eq!(Secret::from_base64(text).expect(text).0, bytes);
+        }
+        assert_eq!(Secret::from_base64(&padded.replace('+', "-")).err(), Some(SecretError::NotBase64));
+        assert_eq!(Secret::from_bytes(vec![1; 31]).err(), Some(SecretError::TooShort { min: 32 }));
     }
 }

@@ -202,3 +202,38 @@ fn decode_signature(text: &str) -> Result<[u8; 32], Rejection> {
     let tag = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Rejection::MalformedSignature)?;
     tag.try_into().map_err(|_| Rejection::MalformedSignature)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Claims, Scope, Secret, SigningKey, sign};
+    use super::*;
+    use crate::command::Command;
+
+    #[test]
+    fn an_expired_command_is_still_known_to_be_genuine() {
+        let secret = Secret::from_bytes(vec![7; 32]).expect("long enough");
+        let key = SigningKey::new("cmd-1".parse().expect("a key id"), Role::Commands, secret, Scope::All, None);
+        let (id, session) = ("c1".parse().expect("a command"), "s1".parse().expect("a session"));
+        let workspace = WorkspaceId::new(7).expect("a workspace");
+        let headers = sign(&key, &Claims::command(&Command::SessionStop, &id, workspace, &session, 100, 200), b"{}");
+        let pairs = headers.to_pairs();
+        let mut headers: Vec<_> = pairs.iter().map(|(name, text)| (*name, HeaderValue::Text(text))).collect();
+        let ring = Keyring::new(vec![key]).expect("one key");
+        let verify = |headers: &[(&str, HeaderValue<'_>)], now| {
+            let properties = RawProperties {
+                message_id: Some("c1"),
+                type_: Some("session.stop"),
+                content_type: Some(CONTENT_TYPE),
+                headers,
+            };
+            let signed = Signed::new(properties, b"{}");
+            let genuine = signed.authenticate(&ring, Audience::Commands, now).map(|verified| verified.message_id);
+            (genuine, signed.verify(&ring, Audience::Commands, now).map(|verified| verified.session))
+        };
+        assert_eq!(verify(&headers, 199), (Ok(id.clone()), Ok(session)));
+        assert_eq!(verify(&headers, 200), (Ok(id), Err(Rejection::Expired)));
+
+        headers.insert(0, (SESSION_HEADER, HeaderValue::Text("s2")));
+        assert_eq!(verify(&headers, 199).1, Err(Rejection::BadSignature), "the first of two headers counts");
+    }
+}
