@@ -1,0 +1,95 @@
+// Groups: metadata and participants. Enough to write to one and to know who is in it.
+'use strict';
+
+define('WAWebGroupParticipantModel', (exports) => {
+  const { BaseModel, defineModel } = use('WAWebBaseModel');
+  class Participant extends BaseModel {
+    static defaults = { isAdmin: false, isSuperAdmin: false };
+
+    get contact() {
+      return this.id && use('WAWebContactCollection').ContactCollection.get(this.id);
+    }
+  }
+  exports.default = defineModel('participant', Participant);
+});
+
+define('WAWebGroupParticipantCollection', (exports) => {
+  const Collection = use('WAWebCollection').default;
+  class ParticipantCollection extends Collection {
+    static model = use('WAWebGroupParticipantModel').default;
+
+    iAmMember() {
+      return this.some((participant) => use('WAWebUserPrefsMeUser').isMeAccount(participant.id));
+    }
+
+    iAmAdmin() {
+      return this.some((participant) => participant.isAdmin && use('WAWebUserPrefsMeUser').isMeAccount(participant.id));
+    }
+
+    iAmRestrictedMember() {
+      return false;
+    }
+  }
+  exports.default = ParticipantCollection;
+});
+
+define('WAWebGroupMetadataModel', (exports) => {
+  const { BaseModel, defineModel } = use('WAWebBaseModel');
+  class GroupMetadata extends BaseModel {
+    static defaults = { isLidAddressingMode: true, isParentGroup: false };
+
+    constructor(values) {
+      super(values);
+      const ParticipantCollection = use('WAWebGroupParticipantCollection').default;
+      Object.defineProperty(this, 'participants', { value: new ParticipantCollection() });
+    }
+  }
+  exports.default = defineModel('groupMetadata', GroupMetadata);
+});
+
+define('WAWebGroupMetadataCollection', (exports) => {
+  const Collection = use('WAWebCollection').default;
+  class GroupMetadataCollectionImpl extends Collection {
+    static model = use('WAWebGroupMetadataModel').default;
+
+    // wa-js recognises the collection by this name.
+    onParentGroupChange() {}
+  }
+  exports.default = new GroupMetadataCollectionImpl();
+});
+
+define('PageGroups', (exports) => {
+  const storage = use('PageStorage');
+  const { createWid } = use('WAWebWidFactory');
+
+  const show = ({ id, subject, owner, participants }) => {
+    const metadata = use('WAWebGroupMetadataCollection').default.gadd(createWid(id));
+    metadata.set({ subject, owner: createWid(owner), size: participants.length });
+    for (const { lid } of participants) {
+      const isOwner = lid === owner;
+      metadata.participants.add({ id: createWid(lid), isAdmin: isOwner, isSuperAdmin: isOwner }, { merge: true });
+    }
+  };
+
+  exports.learn = async (group) => {
+    await storage.put('group-metadata', group);
+    for (const { lid, number, name } of group.participants) {
+      await use('PageContacts').meet({ lid, number, pushname: name });
+    }
+    show(group);
+    const chat = await use('PageChats').open(createWid(group.id), { name: group.subject });
+    chat.set('name', group.subject);
+  };
+
+  exports.restore = async () => (await storage.all('group-metadata')).forEach(show);
+});
+
+define('WAWebGroupQueryJob', (exports) => {
+  exports.queryAllGroups = async () => use('WAWebGroupMetadataCollection').default.models.map(({ id }) => ({ id }));
+});
+
+define('WAWebGroupsParticipantsApi', (exports) => {
+  exports.getParticipants = (id) => use('WAWebGroupMetadataCollection').default.get(id)?.participants.models ?? [];
+  exports.addParticipants = async () => {};
+  exports.updateParticipants = async () => {};
+});

@@ -1,0 +1,192 @@
+//! A phone: what its owner can do to the pages linked to it, and to people who write to him.
+
+use std::time::Duration;
+
+use crate::cloud::{Cloud, ControlError, DeviceId, Restrict};
+use crate::ids::{Address, GroupId, Number};
+use crate::record::Departure;
+use crate::wire::Ban;
+
+/// How long a page may take to store the credentials a scan gave it.
+const CONFIRMATION: Duration = Duration::from_secs(10);
+
+/// A handle on somebody's phone. Several may exist, link pages and write to each other.
+#[derive(Clone, Debug)]
+pub struct Phone {
+    cloud: Cloud,
+    number: Number,
+}
+
+impl Phone {
+    pub(crate) fn of(cloud: &Cloud, number: Number) -> Self {
+        Self { cloud: cloud.clone(), number }
+    }
+
+    /// Its number.
+    pub fn number(&self) -> &Number {
+        &self.number
+    }
+
+    /// Scans a QR code and confirms the link. Returns when the page has stored its credentials and is about to restart
+    /// its stream, with the number of the new device.
+    ///
+    /// # Errors
+    /// When no page shows this code, when its keys are not the page's, or when the page does not answer.
+    pub async fn scan(&self, code: &str) -> Result<DeviceId, ControlError> {
+        let secret = self.cloud.change(|state, _| state.scan(&self.number, code))?;
+        self.confirmed(secret).await
+    }
+
+    /// Enters a pairing code, with or without its hyphen. Returns like [`Phone::scan`].
+    ///
+    /// # Errors
+    /// When no page waits for this code, when it was made for another number, or when the page does not answer.
+    pub async fn enter_code(&self, code: &str) -> Result<DeviceId, ControlError> {
+        let secret = self.cloud.change(|state, now| state.enter_code(&self.number, code, now))?;
+        self.confirmed(secret).await
+    }
+
+    async fn confirmed(&self, secret: String) -> Result<DeviceId, ControlError> {
+        let signed = |state: &crate::cloud::State| match state.is_signed(&secret) {
+            Some(false) => None,
+            Some(true) | None => Some(state.device_id(&secret)),
+        };
+        let device = self.cloud.wait_for("the link", CONFIRMATION, signed).await;
+        device.ok().flatten().ok_or(ControlError::NotConfirmed(CONFIRMATION))
+    }
+
+    /// Scans a QR code and says no. The page shows its next code.
+    ///
+    /// # Errors
+    /// When no page shows this code.
+    pub fn refuse(&self, code: &str) -> Result<(), ControlError> {
+        self.cloud.change(|state, now| state.refuse(code, now))
+    }
+
+    /// Logs all linked devices out ("Linked devices › Log out").
+    pub fn unlink(&self) {
+        self.cloud.change(|state, _| state.unlink(&self.number));
+    }
+
+    /// The linked devices, and whether each is connected.
+    pub fn devices(&self) -> Vec<(DeviceId, bool)> {
+        self.cloud.look(|state| state.devices_of(&self.number))
+    }
+
+    /// Whether a linked page is connected.
+    pub fn is_online(&self) -> bool {
+        self.devices().iter().any(|(_, online)| *online)
+    }
+
+    /// Waits until a linked page is connected.
+    ///
+    /// # Errors
+    /// [`ControlError::Timeout`].
+    pub async fn wait_until_online(&self, within: Duration) -> Result<(), ControlError> {
+        let online = |state: &crate::cloud::State| {
+            state.devices_of(&self.number).iter().any(|(_, online)| *online).then_some(())
+        };
+        self.cloud.wait_for("the connection of a linked page", within, online).await
+    }
+
+    /// Waits until no linked page is connected.
+    ///
+    /// # Errors
+    /// [`ControlError::Timeout`].
+    pub async fn wait_until_offline(&self, within: Duration) -> Result<(), ControlError> {
+        let offline = |state: &crate::cloud::State| {
+            state.devices_of(&self.number).iter().all(|(_, online)| !online).then_some(())
+        };
+        self.cloud.wait_for("the end of all connections of linked pages", within, offline).await
+    }
+
+    /// Saves a name in the address book. Pages learn it when they connect.
+    pub fn save_contact(&self, contact: &Number, name: &str) {
+        self.cloud.change(|state, _| {
+            state.introduce(contact);
+            state.introduce(&self.number).address_book.insert(contact.clone(), name.to_owned());
+        });
+    }
+
+    /// A message from somebody else. Gives its id.
+    pub fn receive_text(&self, from: &Number, name: &str, text: &str) -> String {
+        self.cloud.change(|state, now| {
+            state.introduce(from).name = Some(name.to_owned());
+            state.introduce(&self.number);
+            state.type_on_phone(from, &Address::Number(self.number.clone()), text, now)
+        })
+    }
+
+    /// A message typed on the phone itself. Gives its id.
+    pub fn send_text(&self, to: &Address, text: &str) -> String {
+        self.cloud.change(|state, now| state.type_on_phone(&self.number, to, text, now))
+    }
+
+    /// This phone's owner got a message that a page sent him (ack 2).
+    ///
+    /// # Errors
+    /// [`ControlError::NoSuchMessage`] when no page sent him that.
+    pub fn confirm_delivery(&self, id: &str) -> Result<(), ControlError> {
+        self.cloud.change(|state, _| state.confirm(&self.number, id, 2))
+    }
+
+    /// This phone's owner read a message that a page sent him (ack 3).
+    ///
+    /// # Errors
+    /// [`ControlError::NoSuchMessage`] when no page sent him that.
+    pub fn read(&self, id: &str) -> Result<(), ControlError> {
+        self.cloud.change(|state, _| state.confirm(&self.number, id, 3))
+    }
+
+    /// Creates a group that this phone's owner owns.
+    pub fn create_group(&self, subject: &str, members: &[Number]) -> GroupId {
+        self.cloud.change(|state, _| state.create_group(subject, &self.number, members))
+    }
+
+    /// What the pages linked to this phone sent.
+    pub fn sent(&self) -> Vec<Departure> {
+        self.cloud.look(|state| {
+            state.record.departures().iter().filter(|departure| departure.from == self.number).cloned().collect()
+        })
+    }
+
+    /// Cuts the connections of the linked pages; they redial by themselves.
+    ///
+    /// # Errors
+    /// [`ControlError::NotConnected`].
+    pub fn drop_connection(&self) -> Result<(), ControlError> {
+        self.cloud.change(|state, _| state.drop_connections(&self.number))
+    }
+
+    /// Stops reading from and writing to the linked pages while TCP stays up, or resumes.
+    ///
+    /// # Errors
+    /// [`ControlError::NotConnected`].
+    pub fn set_silent(&self, silent: bool) -> Result<(), ControlError> {
+        self.cloud.change(|state, _| state.set_silent(&self.number, silent))
+    }
+
+    /// Another window takes over: the linked pages are told, and stay away.
+    ///
+    /// # Errors
+    /// [`ControlError::NotConnected`].
+    pub fn conflict(&self) -> Result<(), ControlError> {
+        self.cloud.change(|state, _| state.conflict(&self.number))
+    }
+
+    /// Restricts the account.
+    pub fn restrict(&self, restriction: Restrict) {
+        self.cloud.change(|state, _| state.restrict(&self.number, Some(restriction)));
+    }
+
+    /// Ends the restriction.
+    pub fn lift_restriction(&self) {
+        self.cloud.change(|state, _| state.restrict(&self.number, None));
+    }
+
+    /// Bans the account for a while (`reason` 101 too many people, 102 blocked by users, 103 too many groups, 104 same
+    /// message to many, 106 broadcast list). Its pages are thrown out and refused until then.
+    pub fn ban(&self, reason: u16, seconds: u64) {
+        self.cloud.change(|state, now| state.ban(&self.number, Ban { reason, seconds }, now));
+    }
+}
