@@ -18,6 +18,8 @@ CREATE TABLE IF NOT EXISTS `wafleet_sessions` (
     `phone` VARCHAR(32) NULL,
     `lid` VARCHAR(64) NULL,
     `name` VARCHAR(255) NULL,
+    -- Link by a pairing code for this phone, when the session has to be linked.
+    `pairing_phone` VARCHAR(16) NULL,
     -- Unix seconds of the newest message whose event the broker has confirmed.
     `watermark` BIGINT UNSIGNED NOT NULL DEFAULT 0,
     `linked_at` DATETIME(3) NULL,

@@ -8,25 +8,19 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// A point on CLOCK_BOOTTIME.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct BootInstant(Duration);
+pub(crate) struct BootInstant(Duration);
 
 impl BootInstant {
     /// Now.
     #[must_use]
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let now = clock_gettime(ClockId::Boottime);
         Self(Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0)))
     }
 
-    /// Time left until this point, zero once it has passed.
-    #[must_use]
-    pub fn remaining(self) -> Duration {
-        self.0.saturating_sub(Self::now().0)
-    }
-
     /// Milliseconds since boot.
     #[must_use]
-    pub fn as_millis(self) -> u64 {
+    pub(crate) fn as_millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -36,16 +36,31 @@ pub const SETTINGS: &[Setting] = &[
     setting("amqp_url", None, true, "RabbitMQ: amqp://user:password@host:5672/vhost, or amqps:// for TLS"),
     setting("amqp_ca_file", None, false, "PEM file of the certificate authority for amqps:// (default: the system's)"),
     setting("redis_url", None, true, "Redis: redis://[:password@]host:6379/0, or rediss:// for TLS"),
-    setting("redis_ca_file", None, false, "PEM file of the certificate authority for rediss:// (default: the system's)"),
+    setting(
+        "redis_ca_file",
+        None,
+        false,
+        "PEM file of the certificate authority for rediss:// (default: the system's)",
+    ),
     setting("redis_prefix", Some("wafleet"), false, "prefix of every Redis key"),
-    setting("database_url", None, true, "MySQL or MariaDB: mysql://user:password@host:3306/database[?ssl-mode=VERIFY_IDENTITY&ssl-ca=/path]"),
+    setting(
+        "database_url",
+        None,
+        true,
+        "MySQL or MariaDB: mysql://user:password@host:3306/database[?ssl-mode=VERIFY_IDENTITY&ssl-ca=/path]",
+    ),
     setting("keyring_file", None, false, "JSON file with the signing keys (see `wafleet keys generate --help`)"),
     setting("worker_id", None, false, "name of this worker (default: host name and a random boot id)"),
     setting("profile_root", Some("/var/lib/wafleet/profiles"), false, "directory of the browser profiles, mode 0700"),
     setting("runtime_dir", Some("/run/wafleet"), false, "directory of the heartbeat file that `wafleet health` reads"),
     setting("capacity", Some("50"), false, "sessions this worker owns at most, 1 to 500"),
     setting("lease_ttl_secs", Some("15"), false, "seconds a lease lives without renewal, 3 to 120"),
-    setting("claim_interval_ms", Some("2000"), false, "milliseconds between two looks at what could be claimed, 50 to 60000"),
+    setting(
+        "claim_interval_ms",
+        Some("2000"),
+        false,
+        "milliseconds between two looks at what could be claimed, 50 to 60000",
+    ),
     setting("drain_secs", Some("60"), false, "seconds SIGTERM gives the sessions to close, 1 to 600"),
     setting("chromium_path", None, false, "the Chromium binary (default: the flavor's Debian path)"),
     setting("chromium_flavor", Some("chromium"), false, "chromium or headless-shell"),
@@ -166,22 +181,24 @@ impl Config {
         let qr_generations_per_hour = check.number("qr_generations_per_hour", 1..=100) as u32;
         let control_per_minute = check.number("control_per_minute", 1..=100_000) as u32;
         match (amqp, redis, database_url, keyring, worker_id, browser, check.problems.is_empty()) {
-            (Some(amqp), Some(redis), Some(database_url), Some(keyring), Some(worker_id), Some(browser), true) => Ok(Self {
-                amqp,
-                redis,
-                database_url,
-                keyring: keyring.into(),
-                worker_id,
-                profile_root,
-                runtime_dir,
-                capacity,
-                lease_ttl,
-                claim_interval,
-                drain,
-                browser,
-                qr_generations_per_hour,
-                control_per_minute,
-            }),
+            (Some(amqp), Some(redis), Some(database_url), Some(keyring), Some(worker_id), Some(browser), true) => {
+                Ok(Self {
+                    amqp,
+                    redis,
+                    database_url,
+                    keyring: keyring.into(),
+                    worker_id,
+                    profile_root,
+                    runtime_dir,
+                    capacity,
+                    lease_ttl,
+                    claim_interval,
+                    drain,
+                    browser,
+                    qr_generations_per_hour,
+                    control_per_minute,
+                })
+            }
             _ => Err(ConfigErrors(check.problems)),
         }
     }
@@ -204,7 +221,10 @@ impl Config {
     /// All problems at once.
     pub fn for_migration(settings: &Settings) -> Result<String, ConfigErrors> {
         let mut check = Check { settings, problems: settings.problems.clone() };
-        check.url("database_url", &["mysql", "mariadb"]).filter(|_| check.problems.is_empty()).ok_or(ConfigErrors(check.problems))
+        check
+            .url("database_url", &["mysql", "mariadb"])
+            .filter(|_| check.problems.is_empty())
+            .ok_or(ConfigErrors(check.problems))
     }
 }
 
@@ -219,23 +239,38 @@ impl Settings {
     ///
     /// # Errors
     /// The file does not exist, or is not TOML. Everything else is reported by the `Config::for_…` functions.
-    pub fn read(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigErrors> {
+    pub fn read(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
         let mut problems = Vec::new();
         let mut values = BTreeMap::new();
         if let Some(path) = file {
-            let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors(vec![format!("cannot read {}: {error}", path.display())]))?;
-            let table: toml::Table = text.parse().map_err(|error: toml::de::Error| ConfigErrors(vec![format!("{} is not TOML: {}", path.display(), error.message())]))?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| ConfigErrors(vec![format!("cannot read {}: {error}", path.display())]))?;
+            let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+                ConfigErrors(vec![format!("{} is not TOML: {}", path.display(), error.message())])
+            })?;
             for (key, value) in table {
                 match (known(&key), value) {
-                    (None, _) => problems.push(format!("{}: there is no setting {key:?}{}", path.display(), suggestion(&key))),
-                    (Some(name), toml::Value::String(text)) => drop(values.insert(name, (text, path.display().to_string()))),
-                    (Some(name), toml::Value::Integer(number)) => drop(values.insert(name, (number.to_string(), path.display().to_string()))),
-                    (Some(name), _) => problems.push(format!("{}: {name} must be a string or a whole number", path.display())),
+                    (None, _) => {
+                        problems.push(format!("{}: there is no setting {key:?}{}", path.display(), suggestion(&key)))
+                    }
+                    (Some(name), toml::Value::String(text)) => {
+                        drop(values.insert(name, (text, path.display().to_string())))
+                    }
+                    (Some(name), toml::Value::Integer(number)) => {
+                        drop(values.insert(name, (number.to_string(), path.display().to_string())))
+                    }
+                    (Some(name), _) => {
+                        problems.push(format!("{}: {name} must be a string or a whole number", path.display()))
+                    }
                 }
             }
         }
         // Sorted, so that of `X` and `X_FILE` the direct value comes first and the clash is seen.
-        let environment: BTreeMap<String, String> = environment.filter(|(name, _)| name.starts_with("WAFLEET_")).collect();
+        let environment: BTreeMap<String, String> =
+            environment.filter(|(name, _)| name.starts_with("WAFLEET_")).collect();
         for (variable, value) in &environment {
             let key = variable["WAFLEET_".len()..].to_ascii_lowercase();
             if key == "config" || key.starts_with("test_") || value.is_empty() {
@@ -245,7 +280,8 @@ impl Settings {
                 values.insert(name, (value.clone(), variable.clone()));
             } else if let Some(name) = key.strip_suffix("_file").and_then(known) {
                 if environment.get(variable.trim_end_matches("_FILE")).is_some_and(|direct| !direct.is_empty()) {
-                    problems.push(format!("{variable} and {} are both set: set one", variable.trim_end_matches("_FILE")));
+                    problems
+                        .push(format!("{variable} and {} are both set: set one", variable.trim_end_matches("_FILE")));
                 }
                 match std::fs::read_to_string(value) {
                     Ok(text) => drop(values.insert(name, (text.trim_end().to_owned(), format!("{variable}={value}")))),
@@ -282,7 +318,10 @@ fn known(key: &str) -> Option<&'static str> {
 /// " (did you mean …?)" for a name that is two or fewer edits away.
 fn suggestion(key: &str) -> String {
     let nearest = SETTINGS.iter().map(|setting| (edits(key, setting.name), setting.name)).min();
-    nearest.filter(|(distance, _)| *distance <= 2).map(|(_, name)| format!(" (did you mean {name}?)")).unwrap_or_default()
+    nearest
+        .filter(|(distance, _)| *distance <= 2)
+        .map(|(_, name)| format!(" (did you mean {name}?)"))
+        .unwrap_or_default()
 }
 
 fn edits(a: &str, b: &str) -> usize {
@@ -321,7 +360,11 @@ impl Check<'_> {
     fn number(&mut self, name: &'static str, range: std::ops::RangeInclusive<u64>) -> u64 {
         let value = self.text(name);
         value.parse().ok().filter(|number| range.contains(number)).unwrap_or_else(|| {
-            self.problems.push(format!("{name} must be a whole number from {} to {}, not {value:?}", range.start(), range.end()));
+            self.problems.push(format!(
+                "{name} must be a whole number from {} to {}, not {value:?}",
+                range.start(),
+                range.end()
+            ));
             *range.start()
         })
     }
@@ -332,7 +375,11 @@ impl Check<'_> {
         match Url::parse(&value) {
             Ok(url) if schemes.contains(&url.scheme()) && url.has_host() => Some(value),
             Ok(url) => {
-                self.problems.push(format!("{name} must start with {}://host, it starts with {}://", schemes.join(":// or "), url.scheme()));
+                self.problems.push(format!(
+                    "{name} must start with {}://host, it starts with {}://",
+                    schemes.join(":// or "),
+                    url.scheme()
+                ));
                 None
             }
             Err(error) => {
@@ -363,7 +410,9 @@ impl Check<'_> {
 
     fn keyring(&mut self) -> Option<Keyring> {
         let path = self.required("keyring_file")?;
-        let text = std::fs::read_to_string(&path).map_err(|error| self.problems.push(format!("keyring_file: cannot read {path}: {error}"))).ok()?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| self.problems.push(format!("keyring_file: cannot read {path}: {error}")))
+            .ok()?;
         Keyring::parse(&text).map_err(|error| self.problems.push(format!("keyring_file {path}: {error}"))).ok()
     }
 
@@ -392,12 +441,18 @@ impl Check<'_> {
         if matches!(sandbox, Sandbox::Required) && rustix::process::geteuid().is_root() {
             self.problems.push("chromium_sandbox is required, but Chromium has no sandbox for root: run as another user, or set WAFLEET_CHROMIUM_SANDBOX=off for development".to_owned());
         }
-        let executable = self.settings.get("chromium_path").map_or_else(|| flavor.default_executable().to_owned(), PathBuf::from);
+        let executable =
+            self.settings.get("chromium_path").map_or_else(|| flavor.debian_executable().to_owned(), PathBuf::from);
         if !executable.is_file() {
-            self.problems.push(format!("chromium_path: there is no file {} (Debian: apt-get install chromium)", executable.display()));
+            self.problems.push(format!(
+                "chromium_path: there is no file {} (Debian: apt-get install chromium)",
+                executable.display()
+            ));
         }
         let site = self.text("site_url");
-        let site = Url::parse(&site).map_err(|error| self.problems.push(format!("site_url {site:?} is not a URL: {error}"))).ok();
+        let site = Url::parse(&site)
+            .map_err(|error| self.problems.push(format!("site_url {site:?} is not a URL: {error}")))
+            .ok();
         let bundle = match self.file("page_bundle") {
             Some(bytes) => String::from_utf8_lossy(&bytes).into_owned().into(),
             None => wafleet_browser::built_in_bundle().into(),
@@ -411,7 +466,8 @@ impl Check<'_> {
 /// `<host>/<8 random hex digits>`.
 fn default_worker_id() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String = host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(64).collect();
     format!("{}/{:08x}", if host.is_empty() { "worker" } else { &host }, rand::random::<u32>())
 }
 
@@ -420,7 +476,8 @@ mod tests {
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
-        Settings::read(None, pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).expect("no file is read")
+        Settings::read(None, pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+            .expect("no file is read")
     }
 
     #[test]
@@ -433,7 +490,15 @@ mod tests {
             ("WAFLEET_CHROMIUM_FLAVOR", "firefox"),
         ]);
         let text = Config::for_worker(&settings).err().expect("five problems").to_string();
-        for part in ["amqp_url must start with", "capacity must be", "did you mean capacity", "redis_prefix", "chromium_flavor", "WAFLEET_DATABASE_URL is not set", "WAFLEET_KEYRING_FILE is not set"] {
+        for part in [
+            "amqp_url must start with",
+            "capacity must be",
+            "did you mean capacity",
+            "redis_prefix",
+            "chromium_flavor",
+            "WAFLEET_DATABASE_URL is not set",
+            "WAFLEET_KEYRING_FILE is not set",
+        ] {
             assert!(text.contains(part), "{part:?} is missing in {text}");
         }
         assert!(!text.contains("hunter2"), "{text}");
@@ -455,7 +520,8 @@ mod tests {
     fn the_environment_wins_over_the_file() {
         let path = std::env::temp_dir().join(format!("wafleet-config-test-{}.toml", std::process::id()));
         std::fs::write(&path, "capacity = 3\nlog = \"debug\"\nnonsense = 1\n").expect("temporary file");
-        let settings = Settings::read(Some(&path), [("WAFLEET_CAPACITY".to_owned(), "4".to_owned())].into_iter()).expect("TOML");
+        let settings =
+            Settings::read(Some(&path), [("WAFLEET_CAPACITY".to_owned(), "4".to_owned())].into_iter()).expect("TOML");
         assert_eq!((settings.get("capacity"), settings.get("log")), (Some("4"), Some("debug")));
         assert!(settings.problems.iter().any(|problem| problem.contains("nonsense")));
         std::fs::remove_file(path).expect("temporary file");

@@ -1,1 +1,24 @@
 //! A fleet worker that keeps WhatsApp Web sessions alive for Laravel applications.
+//!
+//! Reading order: [`worker`] is the life of the process; `supervisor` claims sessions; `session` runs one; `session/state`
+//! decides; `intake` lets commands in and `settle` ends them; `events` tells; `lease` and `database` hold the truth.
+
+pub mod cli;
+pub mod config;
+pub mod health;
+pub mod logging;
+pub mod worker;
+
+mod boottime;
+mod broker;
+mod control;
+mod counters;
+mod database;
+mod events;
+mod intake;
+mod lease;
+mod letter;
+mod session;
+mod settle;
+mod supervisor;
+mod world;

@@ -1,0 +1,62 @@
+//! Events as sentences, for the person at the terminal, and the QR as a picture.
+
+use std::io::IsTerminal;
+
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
+use wafleet_protocol::event::{Envelope, Event};
+
+/// One line for one event. Shows what the person asked for, so it may hold a number or a text.
+pub(super) fn sentence(envelope: &Envelope) -> String {
+    let text = match &envelope.event {
+        Event::SessionStatus(told) => {
+            let phone = told.phone.as_ref().map(|phone| format!(" as +{}", phone.as_str())).unwrap_or_default();
+            format!("session is {}{phone} ({:?})", told.status, told.cause)
+        }
+        Event::SessionQr(qr) => {
+            format!(
+                "QR code {} of {} (generation {}), valid until {}",
+                qr.attempt,
+                qr.max,
+                qr.generation,
+                json_text(&qr.expires_at)
+            )
+        }
+        Event::SessionCode(code) => format!("pairing code {} for +{}", code.code.as_str(), code.phone.as_str()),
+        Event::MessageReceived(message) => format!("message from {}", message.sender.id.as_str()),
+        Event::MessageSent(sent) => format!("message left ({})", json_text(&sent.source)),
+        Event::MessageAck(ack) => format!("message {} ({})", json_text(&ack.ack.name()), ack.ack.number()),
+        Event::CommandResult(result) => {
+            let why =
+                result.error.as_ref().map(|error| format!(": {} – {}", error.code, error.message)).unwrap_or_default();
+            format!("{} {}{why}", result.command_type, result.outcome.as_str())
+        }
+        Event::RuntimeIncompatible(told) => format!("the page lacks {}", told.missing.join(", ")),
+    };
+    format!("{}  {text}", json_text(&envelope.occurred_at))
+}
+
+fn json_text(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The QR as block characters, dark on light whatever the terminal's colours are.
+pub(super) fn qr_picture(code: &str) -> Option<String> {
+    let qr = QrCode::with_error_correction_level(code, EcLevel::L).ok()?;
+    let picture =
+        qr.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).quiet_zone(true).build();
+    if std::io::stdout().is_terminal() {
+        return Some(picture.lines().map(|line| format!("\u{1b}[30;107m{line}\u{1b}[0m\n")).collect());
+    }
+    Some(picture)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_code_as_long_as_whatsapps_fits_into_a_terminal() {
+        let picture = super::qr_picture(&"2@".repeat(120)).expect("240 characters fit");
+        let widest = picture.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        assert!(widest <= 80, "{widest} columns");
+    }
+}

@@ -1,0 +1,278 @@
+//! The queues that any worker reads: `wa.control`, and `wa.unrouted` for commands whose session has no queues yet.
+//!
+//! `session.start`, `.status` and `.stop` need no owner: they are answered from the database, and the owner, if there is
+//! one, is nudged. `session.logout` and `.link_code` need the page: they are forwarded to the owner's urgent lane.
+
+use std::time::Duration;
+
+use lapin::message::Delivery;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wafleet_protocol::command::{Command, SessionStart};
+use wafleet_protocol::error::ErrorCode;
+use wafleet_protocol::event::{Cause, CommandError, Health, ResultData, SessionStatus, SessionStatusChanged};
+use wafleet_protocol::lane::Lane;
+use wafleet_protocol::rejection::Rejection;
+use wafleet_protocol::timestamp::Timestamp;
+use wafleet_protocol::topology;
+
+use crate::broker::consumer::{Reader, Source};
+use crate::broker::topology::ensure;
+use crate::database::{Audit, Desired, SessionRow};
+use crate::events::EventSink;
+use crate::intake::{self, Examined, IntakeError, Order, Place};
+use crate::logging::chain;
+use crate::session::health_score;
+use crate::settle::{Outcome, settle};
+use crate::world::{World, unix_ms};
+
+/// Control commands worked on at once.
+const PREFETCH: u16 = 16;
+/// Pause before a command that could not be judged is put back: the database is away, and it must not spin.
+const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
+/// Window of the rate limit per key.
+const RATE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Serves both queues until `stop`; what was begun is finished.
+pub(crate) async fn serve(world: World, stop: CancellationToken) {
+    let source = |queue: &str, prefetch| Source { queue: queue.to_owned(), prefetch, priority: None };
+    tokio::join!(
+        serve_queue(&world, vec![source(topology::CONTROL, PREFETCH)], Place::Control, &stop),
+        // One at a time and one worker at a time, so that commands for a new session keep their order.
+        serve_queue(&world, vec![source(topology::UNROUTED, 1)], Place::Unrouted, &stop),
+    );
+}
+
+async fn serve_queue(world: &World, sources: Vec<Source>, place: Place<'static>, stop: &CancellationToken) {
+    let mut work = JoinSet::new();
+    while !stop.is_cancelled() {
+        let mut reader = tokio::select! {
+            () = stop.cancelled() => break,
+            reader = Reader::open(world.link.clone(), None, sources.clone()) => reader,
+        };
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(_) = work.join_next() => continue,
+                delivery = reader.next() => delivery,
+            };
+            let Some(delivery) = delivery else { break };
+            let world = world.clone();
+            work.spawn(async move { run(&world, place, delivery).await });
+        }
+        while work.join_next().await.is_some() {} // their acknowledgements need the channel
+    }
+}
+
+async fn run(world: &World, place: Place<'_>, delivery: Delivery) {
+    let acker = delivery.acker.clone();
+    let result = match place {
+        Place::Unrouted => unrouted(world, delivery).await,
+        _ => control(world, delivery).await,
+    };
+    if let Err(error) = result {
+        tracing::warn!(error = %chain(&error), "a control command goes back to its queue");
+        tokio::time::sleep(UNAVAILABLE_PAUSE).await;
+        intake::put_back(&acker).await;
+    }
+}
+
+async fn control(world: &World, delivery: Delivery) -> Result<(), IntakeError> {
+    let Examined::Run(order) = intake::examine(world, None, Place::Control, delivery).await? else { return Ok(()) };
+    let sink = EventSink::of_bystander(world.clone(), order.verified.workspace, order.verified.session.clone());
+    if let Some(outcome) = over_the_rate(world, &order).await {
+        return settle(world, &sink, 0, &order, outcome).await;
+    }
+    let (workspace, session) = (order.verified.workspace.get(), order.verified.session.as_str());
+    let known = world.database.session(session).await?;
+    if known.as_ref().is_some_and(|known| known.workspace_id != workspace) {
+        return intake::refuse(world, None, &order.delivery, Some(&order.verified), &Rejection::ForeignScope).await;
+    }
+    let outcome = match (&order.command, known) {
+        (Command::SessionStart(wanted), known) => return start(world, &sink, &order, wanted, known).await,
+        (_, None) => Outcome::Failed(CommandError::new(
+            ErrorCode::UnknownSession,
+            "this workspace has no such session: start it first",
+        )),
+        (Command::SessionStatus, Some(known)) => Outcome::Succeeded(Some(stands(&known))),
+        (Command::SessionStop, Some(known)) => {
+            world.database.want_stopped(workspace, session).await?;
+            audit(world, &order, "session.stopped").await?;
+            world.leases.nudge(session).await;
+            Outcome::Succeeded(Some(stands(&known)))
+        }
+        (Command::SessionLogout, Some(known)) if known.status == SessionStatus::LoggedOut.as_str() => {
+            Outcome::Succeeded(Some(stands(&known)))
+        }
+        (Command::SessionLogout, Some(_)) => {
+            // Saying goodbye to WhatsApp needs the page: a stopped session runs once more for it.
+            world.database.want_running(workspace, session, None).await?;
+            audit(world, &order, "session.logout").await?;
+            world.leases.nudge(session).await;
+            return intake::forward(world, &order.delivery, topology::lane_key(&order.verified.session, Lane::Urgent))
+                .await;
+        }
+        (Command::SessionLinkCode(_), Some(known)) if known.desired == Desired::Stopped => {
+            Outcome::Failed(CommandError::new(ErrorCode::SessionStopped, "the session is not running: start it first"))
+        }
+        (Command::SessionLinkCode(_), Some(_)) => {
+            return intake::forward(world, &order.delivery, topology::lane_key(&order.verified.session, Lane::Urgent))
+                .await;
+        }
+        (Command::MessageSend(_), Some(_)) => unreachable!("the intake refuses messages on the control queue"),
+    };
+    settle(world, &sink, 0, &order, outcome).await
+}
+
+async fn start(
+    world: &World,
+    sink: &EventSink,
+    order: &Order,
+    wanted: &SessionStart,
+    known: Option<SessionRow>,
+) -> Result<(), IntakeError> {
+    let (workspace, session) = (order.verified.workspace.get(), order.verified.session.as_str());
+    // Queues first: a command that comes right after the result must find them.
+    let Some(connection) = world.link.borrow().clone() else {
+        return settle(
+            world,
+            sink,
+            0,
+            order,
+            Outcome::Retry(CommandError::new(ErrorCode::DependencyUnavailable, "no broker connection")),
+        )
+        .await;
+    };
+    if let Err(error) = ensure(&connection, &topology::session(&order.verified.session)).await {
+        tracing::warn!(error = %chain(&error), "the session's queues could not be declared");
+        let error = CommandError::new(ErrorCode::DependencyUnavailable, "the session's queues could not be declared");
+        return settle(world, sink, 0, order, Outcome::Retry(error)).await;
+    }
+    let phone = wanted.pairing_phone.as_ref().map(|phone| phone.as_str());
+    if !world.database.want_running(workspace, session, phone).await? {
+        return intake::refuse(world, None, &order.delivery, Some(&order.verified), &Rejection::ForeignScope).await;
+    }
+    if !world.database.ensure_host_row(workspace, session).await? {
+        tracing::warn!(
+            session_id = session,
+            "the host's table has no row for this session and needs columns that only the host can fill: the host must insert it"
+        );
+    }
+    audit(world, order, "session.started").await?;
+    world.leases.nudge(session).await;
+    let status = known.filter(|known| known.desired == Desired::Running).map_or_else(
+        || {
+            ResultData::Session(SessionStatusChanged {
+                status: SessionStatus::Initializing,
+                previous: None,
+                since: Timestamp::from_unix_ms(unix_ms()),
+                cause: Cause::Command,
+                attempt: 0,
+                health: Health { score: 50, degraded: false, restricted: None, moving: false },
+                phone: None,
+                lid: None,
+                name: None,
+            })
+        },
+        |known| stands(&known),
+    );
+    settle(world, sink, 0, order, Outcome::Succeeded(Some(status))).await
+}
+
+/// A command for a session without queues: declare them if the session exists, else nobody will ever read it.
+async fn unrouted(world: &World, delivery: Delivery) -> Result<(), IntakeError> {
+    let Examined::Run(order) = intake::examine(world, None, Place::Unrouted, delivery).await? else { return Ok(()) };
+    let session = &order.verified.session;
+    let known = world.database.session(session.as_str()).await?;
+    let rejection = match known {
+        None => Some(Rejection::UnknownSession),
+        Some(known) if known.workspace_id != order.verified.workspace.get() => Some(Rejection::ForeignScope),
+        // The lane is the last word of the routing key; any other key leads nowhere.
+        Some(_)
+            if !Lane::ALL
+                .iter()
+                .any(|lane| order.delivery.routing_key.as_str() == topology::lane_key(session, *lane)) =>
+        {
+            Some(Rejection::Misrouted)
+        }
+        Some(_) => None,
+    };
+    if let Some(rejection) = rejection {
+        let sink = EventSink::of_bystander(world.clone(), order.verified.workspace, session.clone());
+        // The ledger row stays open: once the session exists, the dead letter can be replayed.
+        return intake::refuse(world, Some(&sink), &order.delivery, Some(&order.verified), &rejection).await;
+    }
+    let link = world.link.borrow().clone();
+    if let Some(connection) = link
+        && let Err(error) = ensure(&connection, &topology::session(session)).await
+    {
+        tracing::warn!(error = %chain(&error), "the session's queues could not be declared; the command comes back");
+    }
+    let key = order.delivery.routing_key.as_str().to_owned();
+    intake::forward(world, &order.delivery, key).await
+}
+
+/// `session.*` commands are cheap to sign and costly to serve: each key has so many a minute. The rest waits, it is not lost.
+async fn over_the_rate(world: &World, order: &Order) -> Option<Outcome> {
+    let limit = world.config.control_per_minute;
+    let budget = format!("control:{}", order.record.key_id);
+    match world.leases.spend(&budget, limit, RATE_WINDOW).await {
+        Ok(spent) if !spent.granted => {
+            let until = Timestamp::from_unix_ms(unix_ms() + u64::try_from(spent.frees_in.as_millis()).unwrap_or(0));
+            let error = CommandError::new(
+                ErrorCode::RateLimited,
+                format!("this key has used up its {limit} session commands of this minute"),
+            );
+            Some(Outcome::Deferred(error, until))
+        }
+        Ok(_) => None,
+        Err(error) => {
+            // The limit protects the fleet; without Redis nothing is claimed anyway, and an answer is worth more.
+            tracing::warn!(error = %chain(&error), "the rate of control commands cannot be counted");
+            None
+        }
+    }
+}
+
+async fn audit(world: &World, order: &Order, action: &str) -> Result<(), IntakeError> {
+    world
+        .database
+        .audit(&Audit {
+            workspace_id: Some(order.record.workspace_id),
+            session_id: Some(&order.record.session_id),
+            command_id: Some(&order.record.command_id),
+            actor: format!("key:{}", order.record.key_id),
+            action,
+            reason: "command",
+            detail: serde_json::json!({}),
+        })
+        .await?;
+    Ok(())
+}
+
+/// How a session stands, from its row.
+fn stands(row: &SessionRow) -> ResultData {
+    let status = row.status.parse().unwrap_or(SessionStatus::Initializing);
+    let cause = row
+        .cause
+        .as_ref()
+        .and_then(|cause| serde_json::from_value(cause.as_str().into()).ok())
+        .unwrap_or(Cause::Command);
+    ResultData::Session(SessionStatusChanged {
+        status,
+        previous: None,
+        since: Timestamp::from_unix_ms(u64::try_from(row.status_since).unwrap_or(0)),
+        cause,
+        attempt: row.attempt,
+        health: Health {
+            score: health_score(status, row.attempt),
+            degraded: row.attempt > 0,
+            restricted: None,
+            moving: false,
+        },
+        phone: row.phone.as_deref().filter(|_| status == SessionStatus::Connected).map(Into::into),
+        lid: None,
+        name: None,
+    })
+}

@@ -1,0 +1,60 @@
+//! MySQL or MariaDB: the truth about sessions, commands and fences. Redis only says who may try.
+//!
+//! Times are `DATETIME(3)` in UTC. Every write that an owner makes is guarded by `fence <= ?`, so a late owner writes nothing.
+
+mod audit;
+mod ledger;
+mod sessions;
+
+use std::time::Duration;
+
+use sqlx::MySqlPool;
+use sqlx::mysql::MySqlPoolOptions;
+
+pub(crate) use audit::Audit;
+pub(crate) use ledger::{Acceptance, CommandRecord, FinalState};
+pub(crate) use sessions::{Desired, SessionRow, StatusWrite};
+
+/// Connections of one worker: claims, ledger rows and status rows are short, so few are enough.
+const POOL_SIZE: u32 = 8;
+/// How long a statement waits for a free connection before the caller hears that the database is away.
+const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The database is away, slow, or refused a statement.
+#[derive(Debug, thiserror::Error)]
+#[error("the database failed")]
+pub(crate) struct DatabaseError(#[from] sqlx::Error);
+
+/// A handle to the database. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Database {
+    pool: MySqlPool,
+}
+
+impl Database {
+    /// Prepares the pool; connections are made when first needed, so a database that is away does not stop the worker.
+    ///
+    /// # Errors
+    /// The URL has a parameter that the driver does not know.
+    pub(crate) fn new(url: &str) -> Result<Self, DatabaseError> {
+        let pool =
+            MySqlPoolOptions::new().max_connections(POOL_SIZE).acquire_timeout(ACQUIRE_LIMIT).connect_lazy(url)?;
+        Ok(Self { pool })
+    }
+
+    /// Asks for an answer and for the schema this worker was built for.
+    ///
+    /// # Errors
+    /// The database is away, or `wafleet migrate up` has not been run.
+    pub(crate) async fn check(&self) -> Result<(), DatabaseError> {
+        sqlx::query("SELECT session_id, fence, watermark FROM wafleet_sessions LIMIT 1")
+            .fetch_optional(&self.pool)
+            .await?;
+        sqlx::query("SELECT command_id, body_sha256 FROM wafleet_commands LIMIT 1").fetch_optional(&self.pool).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,223 @@
+//! The command ledger: one row per command id, so that nothing is executed twice.
+//!
+//! ```text
+//! accepted ──▶ attempting ──▶ succeeded | failed | unknown      (with the result that is answered to every duplicate)
+//!     └──────────────────────▶ expired
+//! ```
+//! The row lives seven days longer than the command itself, so a captured message cannot be executed again within its
+//! life, and after it is refused as expired.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::Row;
+
+use super::{Database, DatabaseError};
+
+/// Seconds a row outlives its command.
+const KEEP_SECS: u64 = 7 * 24 * 3600;
+
+/// What is known about a command when it arrives.
+#[derive(Debug)]
+pub(crate) enum Acceptance {
+    /// Never seen, or seen and not finished: go on. `attempted` says that a send may already have happened.
+    Open {
+        /// The row was new.
+        first: bool,
+        /// A send with this command's message id was begun, by this or an earlier owner.
+        attempted: bool,
+    },
+    /// Finished: answer with this result, execute nothing.
+    Done {
+        /// The recorded `command.result` data.
+        result: Value,
+    },
+    /// The same id came with another body.
+    BodyChanged,
+}
+
+/// The end of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FinalState {
+    /// Done.
+    Succeeded,
+    /// Permanently not done.
+    Failed,
+    /// It may have gone out.
+    Unknown,
+}
+
+impl FinalState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The identity of a command, as its verified headers and body say it.
+#[derive(Debug, Clone)]
+pub(crate) struct CommandRecord {
+    /// Workspace; with the id it is the key.
+    pub(crate) workspace_id: u64,
+    /// AMQP `message_id`.
+    pub(crate) command_id: String,
+    /// Session it is for.
+    pub(crate) session_id: String,
+    /// Command type.
+    pub(crate) kind: &'static str,
+    /// Key that signed it.
+    pub(crate) key_id: String,
+    /// Body as it was signed.
+    pub(crate) body_sha256: [u8; 32],
+    /// The caller's own reference.
+    pub(crate) reference: Option<String>,
+    /// Unix seconds.
+    pub(crate) issued_at: i64,
+    /// Unix seconds.
+    pub(crate) expires_at: i64,
+}
+
+impl CommandRecord {
+    /// SHA-256 over what must not change under one command id: the body, and where and what it is.
+    pub(crate) fn fingerprint(session_id: &str, kind: &str, body: &[u8]) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for part in [session_id.as_bytes(), kind.as_bytes(), body] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+}
+
+impl Database {
+    /// Remembers a command at first sight and says how far it got otherwise.
+    ///
+    /// # Errors
+    /// The database is away: the caller must not execute anything.
+    pub(crate) async fn accept(&self, command: &CommandRecord) -> Result<Acceptance, DatabaseError> {
+        let insert = "INSERT IGNORE INTO wafleet_commands (workspace_id, command_id, session_id, type, key_id, body_sha256, state, \
+             fence, attempt, reference, issued_at, expires_at, purge_after, created_at, updated_at) \
+             VALUES (?, ?, ?, ?, ?, ?, 'accepted', 0, 0, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), FROM_UNIXTIME(? + ?), \
+             UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))";
+        let inserted = sqlx::query(insert)
+            .bind(command.workspace_id)
+            .bind(&command.command_id)
+            .bind(&command.session_id)
+            .bind(command.kind)
+            .bind(&command.key_id)
+            .bind(command.body_sha256.as_slice())
+            .bind(&command.reference)
+            .bind(command.issued_at)
+            .bind(command.expires_at)
+            .bind(command.expires_at)
+            .bind(KEEP_SECS)
+            .execute(&self.pool)
+            .await?;
+        if inserted.rows_affected() == 1 {
+            return Ok(Acceptance::Open { first: true, attempted: false });
+        }
+        let select = "SELECT body_sha256, state, CAST(result AS CHAR) AS result FROM wafleet_commands WHERE workspace_id = ? AND command_id = ?";
+        let row =
+            sqlx::query(select).bind(command.workspace_id).bind(&command.command_id).fetch_one(&self.pool).await?;
+        let body: Vec<u8> = row.try_get("body_sha256")?;
+        if body != command.body_sha256 {
+            return Ok(Acceptance::BodyChanged);
+        }
+        let state: String = row.try_get("state")?;
+        let result: Option<String> = row.try_get("result")?;
+        Ok(match (state.as_str(), result) {
+            ("accepted", _) => Acceptance::Open { first: false, attempted: false },
+            ("attempting", _) => Acceptance::Open { first: false, attempted: true },
+            (_, result) => Acceptance::Done {
+                result: result.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null),
+            },
+        })
+    }
+
+    /// Records that the effect is about to be tried, before it is. Returns false when a newer owner or an end is recorded:
+    /// then nothing may be done.
+    ///
+    /// # Errors
+    /// The database is away: the caller must not go on.
+    pub(crate) async fn begin_attempt(
+        &self,
+        command: &CommandRecord,
+        fence: u64,
+        message_id: &str,
+    ) -> Result<bool, DatabaseError> {
+        let update = "UPDATE wafleet_commands SET state = 'attempting', fence = ?, attempt = attempt + 1, message_key = ?, \
+                      updated_at = UTC_TIMESTAMP(3) \
+                      WHERE workspace_id = ? AND command_id = ? AND state IN ('accepted', 'attempting') AND fence <= ?";
+        let done = sqlx::query(update)
+            .bind(fence)
+            .bind(message_id)
+            .bind(command.workspace_id)
+            .bind(&command.command_id)
+            .bind(fence)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Records the end and its result. A second end changes nothing.
+    ///
+    /// # Errors
+    /// The database is away: the delivery must not be acknowledged.
+    pub(crate) async fn finish(
+        &self,
+        command: &CommandRecord,
+        fence: u64,
+        state: FinalState,
+        result: &Value,
+    ) -> Result<(), DatabaseError> {
+        let update = "UPDATE wafleet_commands SET state = ?, fence = ?, result = ?, updated_at = UTC_TIMESTAMP(3) \
+                      WHERE workspace_id = ? AND command_id = ? AND state IN ('accepted', 'attempting') AND fence <= ?";
+        sqlx::query(update)
+            .bind(state.as_str())
+            .bind(fence)
+            .bind(result.to_string())
+            .bind(command.workspace_id)
+            .bind(&command.command_id)
+            .bind(fence)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Records that a known command passed its end of life unexecuted.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn expire(&self, workspace_id: u64, command_id: &str) -> Result<(), DatabaseError> {
+        let update = "UPDATE wafleet_commands SET state = 'expired', updated_at = UTC_TIMESTAMP(3) \
+                      WHERE workspace_id = ? AND command_id = ? AND state = 'accepted'";
+        sqlx::query(update).bind(workspace_id).bind(command_id).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// The command that sent the message with this WhatsApp id, and the caller's reference.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn sender_of(
+        &self,
+        session_id: &str,
+        message_id: &str,
+    ) -> Result<Option<(String, Option<String>)>, DatabaseError> {
+        let select =
+            "SELECT command_id, reference FROM wafleet_commands WHERE message_key = ? AND session_id = ? LIMIT 1";
+        let row = sqlx::query(select).bind(message_id).bind(session_id).fetch_optional(&self.pool).await?;
+        row.map(|row| Ok((row.try_get("command_id")?, row.try_get("reference")?))).transpose()
+    }
+
+    /// Deletes rows whose time is over; returns how many. Bounded, so that it never holds long locks.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn purge_commands(&self, limit: u32) -> Result<u64, DatabaseError> {
+        let delete = "DELETE FROM wafleet_commands WHERE purge_after < UTC_TIMESTAMP(3) LIMIT ?";
+        Ok(sqlx::query(delete).bind(limit).execute(&self.pool).await?.rows_affected())
+    }
+}

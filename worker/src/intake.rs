@@ -1,0 +1,341 @@
+//! A delivery becomes an [`Order`], or it is refused: nobody acts on a command that has not come through here.
+//!
+//! ```text
+//! delivery ─▶ signature, scope, shape ─▶ place ─▶ freshness ─▶ ledger ─▶ Order
+//!                    └─ any of them says no ─▶ audit row, dead letter, result for the genuine ones, counter, ack
+//!                                                                └─ finished before ─▶ the recorded result again, ack
+//! ```
+
+use lapin::Acker;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::types::AMQPValue;
+use serde_json::json;
+use wafleet_protocol::command::Command;
+use wafleet_protocol::error::ErrorCode;
+use wafleet_protocol::event::{CommandError, CommandResult, Event, Outcome as EventOutcome};
+use wafleet_protocol::id::{EventId, SessionId, WorkspaceId};
+use wafleet_protocol::metadata::Metadata;
+use wafleet_protocol::rejection::Rejection;
+use wafleet_protocol::signing::{Audience, HeaderValue, RawProperties, Signed, Verified};
+use wafleet_protocol::topology;
+
+use crate::broker::message::Message;
+use crate::database::{Acceptance, Audit, CommandRecord, DatabaseError};
+use crate::events::{Correlation, EmitError, EventSink};
+use crate::letter;
+use crate::logging::chain;
+use crate::world::{World, unix_secs};
+
+/// Where a delivery was taken from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// The control queue: `session.*` of any session.
+    Control,
+    /// A lane of a session that we own.
+    Lane(WorkspaceId, &'a SessionId),
+    /// The queue of commands that no queue was bound for.
+    Unrouted,
+}
+
+/// A genuine, fresh, well-formed command that is not finished yet, with its delivery still unacknowledged.
+pub(crate) struct Order {
+    pub(crate) command: Command,
+    pub(crate) metadata: Option<Metadata>,
+    pub(crate) verified: Verified,
+    pub(crate) record: CommandRecord,
+    pub(crate) delivery: Delivery,
+    /// A send with this command's message id was begun before.
+    pub(crate) attempted: bool,
+}
+
+impl Order {
+    /// How often it has been tried and put aside.
+    pub(crate) fn attempts(&self) -> u32 {
+        letter::text_header(&self.delivery.properties, topology::ATTEMPT_HEADER)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    }
+
+    pub(crate) fn correlation(&self) -> Correlation {
+        Correlation { command: Some(self.verified.message_id.clone()), metadata: self.metadata.clone() }
+    }
+}
+
+/// What became of a delivery.
+pub(crate) enum Examined {
+    /// It is to be executed.
+    Run(Box<Order>),
+    /// It was refused or answered, and acknowledged.
+    Settled,
+}
+
+/// The delivery could not be judged or settled now. It stays unacknowledged: the caller puts it back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IntakeError {
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    #[error("the broker connection failed")]
+    Amqp(#[from] lapin::Error),
+}
+
+impl From<crate::broker::publisher::PublishError> for IntakeError {
+    fn from(error: crate::broker::publisher::PublishError) -> Self {
+        Self::Emit(error.into())
+    }
+}
+
+/// Judges a delivery. `sink` tells the results: the owner's for a lane, none for the queues that any worker reads.
+///
+/// # Errors
+/// [`IntakeError`]: the delivery is still unacknowledged.
+pub(crate) async fn examine(
+    world: &World,
+    sink: Option<&EventSink>,
+    place: Place<'_>,
+    delivery: Delivery,
+) -> Result<Examined, IntakeError> {
+    let now = unix_secs();
+    let verified = match authenticate(world, &delivery, now) {
+        Ok(verified) => verified,
+        Err(rejection) => {
+            refuse(world, sink, &delivery, None, &rejection).await?;
+            return Ok(Examined::Settled);
+        }
+    };
+    let parsed = place_of(&verified, place)
+        .and_then(|()| Command::parse(&verified.type_, &delivery.data))
+        .and_then(|(command, metadata)| belongs(&command, place).map(|()| (command, metadata)));
+    let (command, metadata) = match parsed {
+        Ok(parsed) => parsed,
+        Err(rejection) => {
+            refuse(world, sink, &delivery, Some(&verified), &rejection).await?;
+            return Ok(Examined::Settled);
+        }
+    };
+    let reference = match &command {
+        Command::MessageSend(message) => message.reference.as_ref().map(|reference| reference.as_str().to_owned()),
+        _ => None,
+    };
+    let record = CommandRecord {
+        workspace_id: verified.workspace.get(),
+        command_id: verified.message_id.to_string(),
+        session_id: verified.session.to_string(),
+        kind: command.type_name(),
+        key_id: verified.key.to_string(),
+        body_sha256: CommandRecord::fingerprint(verified.session.as_str(), command.type_name(), &delivery.data),
+        reference,
+        issued_at: i64::try_from(verified.issued_at).unwrap_or(i64::MAX),
+        expires_at: i64::try_from(verified.expires_at).unwrap_or(i64::MAX),
+    };
+    if let Err(rejection) = verified.check_freshness(now) {
+        world.database.expire(record.workspace_id, &record.command_id).await?;
+        refuse(world, sink, &delivery, Some(&verified), &rejection).await?;
+        return Ok(Examined::Settled);
+    }
+    match world.database.accept(&record).await? {
+        Acceptance::Open { first, attempted } => {
+            if first {
+                world.counters.count("commands.accepted", record.kind);
+            }
+            Ok(Examined::Run(Box::new(Order { command, metadata, verified, record, delivery, attempted })))
+        }
+        Acceptance::BodyChanged => {
+            refuse(world, sink, &delivery, Some(&verified), &Rejection::BodyChanged).await?;
+            Ok(Examined::Settled)
+        }
+        Acceptance::Done { result } => {
+            let order = Order { command, metadata, verified, record, delivery, attempted: true };
+            answer_again(world, sink, order, result).await?;
+            Ok(Examined::Settled)
+        }
+    }
+}
+
+fn authenticate(world: &World, delivery: &Delivery, now: u64) -> Result<Verified, Rejection> {
+    let properties = &delivery.properties;
+    let headers: Vec<(&str, HeaderValue<'_>)> = properties
+        .headers()
+        .iter()
+        .flat_map(|table| table.inner())
+        .map(|(name, value)| (name.as_str(), header_value(value)))
+        .collect();
+    let raw = RawProperties {
+        message_id: properties.message_id().as_ref().map(|text| text.as_str()),
+        type_: properties.kind().as_ref().map(|text| text.as_str()),
+        content_type: properties.content_type().as_ref().map(|text| text.as_str()),
+        headers: &headers,
+    };
+    Signed::new(raw, &delivery.data).authenticate(&world.config.keyring, Audience::Commands, now)
+}
+
+fn header_value(value: &AMQPValue) -> HeaderValue<'_> {
+    match value {
+        AMQPValue::LongString(text) => {
+            std::str::from_utf8(text.as_bytes()).map_or(HeaderValue::Other, HeaderValue::Text)
+        }
+        AMQPValue::ShortString(text) => HeaderValue::Text(text.as_str()),
+        _ => HeaderValue::Other,
+    }
+}
+
+/// A command is only good for the session that was signed.
+fn place_of(verified: &Verified, place: Place<'_>) -> Result<(), Rejection> {
+    match place {
+        Place::Lane(_, session) if verified.session != *session => Err(Rejection::Misrouted),
+        Place::Lane(workspace, _) if verified.workspace != workspace => Err(Rejection::ForeignScope),
+        _ => Ok(()),
+    }
+}
+
+fn belongs(command: &Command, place: Place<'_>) -> Result<(), Rejection> {
+    match (place, command) {
+        (Place::Control | Place::Unrouted, command) if command.is_control() => Ok(()),
+        // The control queue forwards these two to the owner's urgent lane.
+        (Place::Lane(..), Command::SessionLogout | Command::SessionLinkCode(_) | Command::MessageSend(_)) => Ok(()),
+        (Place::Unrouted, Command::MessageSend(_)) => Ok(()),
+        _ => Err(Rejection::Misrouted),
+    }
+}
+
+/// Refuses a delivery for good: audit row, dead letter, a result if it is known whom to tell, a count, and the ack.
+pub(crate) async fn refuse(
+    world: &World,
+    sink: Option<&EventSink>,
+    delivery: &Delivery,
+    verified: Option<&Verified>,
+    rejection: &Rejection,
+) -> Result<(), IntakeError> {
+    let reason = rejection.reason();
+    let id = delivery.properties.message_id().as_ref().map(|id| letter::printable(id.as_str(), 64));
+    let session = verified.map(|verified| verified.session.as_str());
+    world.counters.count("commands.rejected", reason);
+    tracing::warn!(
+        reason,
+        command_id = id.as_deref(),
+        session_id = session,
+        queue_key = %letter::printable(delivery.routing_key.as_str(), 96),
+        "command refused"
+    );
+    world
+        .database
+        .audit(&Audit {
+            workspace_id: verified.map(|verified| verified.workspace.get()),
+            session_id: session,
+            command_id: id.as_deref(),
+            actor: verified.map_or_else(|| "unauthenticated".to_owned(), |verified| format!("key:{}", verified.key)),
+            action: "command.rejected",
+            reason,
+            detail: json!({ "detail": rejection.to_string(), "routing_key": letter::printable(delivery.routing_key.as_str(), 255), "bytes": delivery.data.len() }),
+        })
+        .await?;
+    world
+        .publisher
+        .publish(letter::dead(delivery, reason, &rejection.to_string(), world.config.worker_id.as_str()))
+        .await?;
+    if let Some(verified) = verified {
+        let code = match rejection {
+            Rejection::Expired => ErrorCode::Expired,
+            Rejection::BodyChanged => ErrorCode::BodyChanged,
+            Rejection::UnknownSession => ErrorCode::UnknownSession,
+            _ => ErrorCode::Rejected,
+        };
+        let result = CommandResult {
+            command_id: verified.message_id.clone(),
+            command_type: letter::printable(&verified.type_, 64),
+            outcome: EventOutcome::Failed,
+            until: None,
+            error: Some(CommandError::new(code, format!("{reason}: {rejection}"))),
+            data: None,
+        };
+        // Another id than the command's own result: a forged copy must not pass for the answer to the original.
+        let parts = ["command.rejected", verified.session.as_str(), verified.message_id.as_str(), reason];
+        let id = EventId::derive(verified.issued_at.saturating_mul(1000), &parts);
+        let correlation = Correlation { command: Some(verified.message_id.clone()), metadata: None };
+        let bystander;
+        let sink = match sink {
+            Some(sink) => sink,
+            None => {
+                bystander = EventSink::of_bystander(world.clone(), verified.workspace, verified.session.clone());
+                &bystander
+            }
+        };
+        sink.emit(id, Event::CommandResult(result), correlation).await?.wait().await?;
+    }
+    acknowledge(delivery).await
+}
+
+/// Answers a duplicate with what was recorded.
+async fn answer_again(
+    world: &World,
+    sink: Option<&EventSink>,
+    order: Order,
+    result: serde_json::Value,
+) -> Result<(), IntakeError> {
+    world.counters.count("commands.duplicate", order.record.kind);
+    tracing::info!(
+        command_id = order.record.command_id,
+        session_id = order.record.session_id,
+        "duplicate answered with the recorded result"
+    );
+    world
+        .database
+        .audit(&Audit {
+            workspace_id: Some(order.record.workspace_id),
+            session_id: Some(&order.record.session_id),
+            command_id: Some(&order.record.command_id),
+            actor: format!("key:{}", order.record.key_id),
+            action: "command.duplicate",
+            reason: "replayed",
+            detail: json!({ "redelivered": order.delivery.redelivered }),
+        })
+        .await?;
+    if let Ok(result) = serde_json::from_value::<CommandResult>(result) {
+        let bystander;
+        let sink = match sink {
+            Some(sink) => sink,
+            None => {
+                bystander =
+                    EventSink::of_bystander(world.clone(), order.verified.workspace, order.verified.session.clone());
+                &bystander
+            }
+        };
+        let id = result_id(&order.verified);
+        sink.emit(id, Event::CommandResult(result), order.correlation()).await?.wait().await?;
+    }
+    acknowledge(&order.delivery).await
+}
+
+/// The id of a command's final result: the same after any crash, so that a consumer can deduplicate.
+pub(crate) fn result_id(verified: &Verified) -> EventId {
+    let workspace = verified.workspace.to_string();
+    let parts = ["command.result", &workspace, verified.session.as_str(), verified.message_id.as_str()];
+    EventId::derive(verified.issued_at.saturating_mul(1000), &parts)
+}
+
+/// The last step of everything that is done with a delivery.
+pub(crate) async fn acknowledge(delivery: &Delivery) -> Result<(), IntakeError> {
+    if !delivery.acker.ack(BasicAckOptions::default()).await? {
+        tracing::debug!("an acknowledgement came too late; the broker delivers again and the ledger answers");
+    }
+    Ok(())
+}
+
+/// Puts a delivery back into its queue.
+pub(crate) async fn put_back(acker: &Acker) {
+    let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
+    if let Err(error) = acker.nack(options).await {
+        tracing::debug!(error = %chain(&error), "a delivery goes back with its channel");
+    }
+}
+
+/// Publishes a delivery again under another routing key, body and signature untouched, and acknowledges it.
+pub(crate) async fn forward(world: &World, delivery: &Delivery, routing_key: String) -> Result<(), IntakeError> {
+    let properties = letter::carried(delivery, []);
+    let message =
+        Message { exchange: topology::COMMANDS, routing_key, mandatory: true, properties, body: delivery.data.clone() };
+    world.publisher.publish(message).await?;
+    acknowledge(delivery).await
+}

@@ -1,0 +1,112 @@
+//! A delivery on its way to another queue: what is carried along, and what is left behind because it would do harm.
+
+use lapin::BasicProperties;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable};
+use sha2::{Digest, Sha256};
+use wafleet_protocol::signing::MAX_BODY_BYTES;
+use wafleet_protocol::topology::{self, RetryTier};
+
+use crate::broker::message::Message;
+
+/// Own headers carried along at most. A table that outgrows one AMQP frame would break the publishing connection.
+const MAX_HEADERS: usize = 48;
+/// Bytes of a header's value carried along at most.
+const MAX_HEADER_BYTES: usize = 1024;
+
+/// The text of a header.
+pub(crate) fn text_header(properties: &BasicProperties, name: &str) -> Option<String> {
+    let table = properties.headers().as_ref()?;
+    match table.inner().get(name)? {
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok().map(str::to_owned),
+        AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
+        _ => None,
+    }
+}
+
+/// Text from outside, fit for a log line: no control characters, at most `limit` characters.
+pub(crate) fn printable(text: &str, limit: usize) -> String {
+    text.chars().take(limit).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The properties of a delivery that is published again, with further headers.
+///
+/// Carried: message id, type, content type, priority and our own text headers. Left behind: `user_id`, which the broker
+/// refuses from anybody else; `expiration`, which would let it vanish; `CC` and `BCC`, which route by themselves; the
+/// broker's own history; and anything too large.
+pub(crate) fn carried(delivery: &Delivery, more: impl IntoIterator<Item = (&'static str, String)>) -> BasicProperties {
+    const PERSISTENT: u8 = 2;
+    let mut headers = FieldTable::default();
+    let own = delivery.properties.headers().iter().flat_map(|table| table.inner());
+    for (name, value) in own.filter(|(name, value)| is_ours(name.as_str()) && is_small_text(value)).take(MAX_HEADERS) {
+        headers.insert(name.clone(), value.clone());
+    }
+    for (name, value) in more {
+        headers.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    let from = &delivery.properties;
+    let mut properties = BasicProperties::default().with_delivery_mode(PERSISTENT).with_headers(headers);
+    if let Some(id) = from.message_id() {
+        properties = properties.with_message_id(id.clone());
+    }
+    if let Some(kind) = from.kind() {
+        properties = properties.with_type(kind.clone());
+    }
+    if let Some(content_type) = from.content_type() {
+        properties = properties.with_content_type(content_type.clone());
+    }
+    if let Some(priority) = from.priority() {
+        properties = properties.with_priority(*priority);
+    }
+    properties
+}
+
+fn is_ours(name: &str) -> bool {
+    (name.starts_with("x-wa-") && name.len() <= 64) || name == "traceparent"
+}
+
+fn is_small_text(value: &AMQPValue) -> bool {
+    match value {
+        AMQPValue::LongString(text) => text.as_bytes().len() <= MAX_HEADER_BYTES,
+        AMQPValue::ShortString(_) => true,
+        _ => false,
+    }
+}
+
+/// A dead letter: body and signature as evidence, the reason for programs, the detail for people. Of a body over the limit
+/// only its size and hash are kept.
+pub(crate) fn dead(delivery: &Delivery, reason: &str, detail: &str, worker: &str) -> Message {
+    let mut more = vec![
+        (topology::REASON_HEADER, reason.to_owned()),
+        (topology::DETAIL_HEADER, printable(detail, 256)),
+        (topology::WORKER_HEADER, worker.to_owned()),
+        ("x-wa-dead-at", crate::world::unix_secs().to_string()),
+        ("x-wa-exchange", printable(delivery.exchange.as_str(), 128)),
+        ("x-wa-routing-key", printable(delivery.routing_key.as_str(), 255)),
+    ];
+    let too_large = delivery.data.len() > MAX_BODY_BYTES;
+    if too_large {
+        let hash: String = Sha256::digest(&delivery.data).iter().map(|byte| format!("{byte:02x}")).collect();
+        more.extend([("x-wa-body-bytes", delivery.data.len().to_string()), ("x-wa-body-sha256", hash)]);
+    }
+    Message {
+        exchange: topology::DEAD,
+        routing_key: delivery.routing_key.as_str().to_owned(),
+        mandatory: true,
+        properties: carried(delivery, more),
+        body: if too_large { Vec::new() } else { delivery.data.clone() },
+    }
+}
+
+/// The same command, to come back to the same routing key after the tier's delay.
+pub(crate) fn retry(delivery: &Delivery, tier: RetryTier, attempt: u32) -> Message {
+    let more =
+        [(topology::RETRY_TIER_HEADER, tier.as_str().to_owned()), (topology::ATTEMPT_HEADER, attempt.to_string())];
+    Message {
+        exchange: topology::RETRY,
+        routing_key: delivery.routing_key.as_str().to_owned(),
+        mandatory: true,
+        properties: carried(delivery, more),
+        body: delivery.data.clone(),
+    }
+}

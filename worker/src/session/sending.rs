@@ -1,0 +1,130 @@
+//! One message, at most once: the WhatsApp message id is fixed by the command id, recorded before the send, and looked up
+//! before it.
+
+use wafleet_browser::{CallError, Page, SendText, Sent};
+use wafleet_protocol::command::{Content, MessageSend};
+use wafleet_protocol::error::ErrorCode;
+use wafleet_protocol::event::{Ack, CommandError, ResultData, SentMessage};
+use wafleet_protocol::id::MessageId;
+use wafleet_protocol::timestamp::Timestamp;
+
+use crate::intake::{IntakeError, Order};
+use crate::lease::Lease;
+use crate::settle::Outcome;
+use crate::world::World;
+
+/// Sends, or finds out that it was sent.
+///
+/// # Errors
+/// [`IntakeError`]: nothing was done, and the delivery is still unacknowledged.
+pub(crate) async fn send(
+    world: &World,
+    lease: &Lease,
+    page: &Page,
+    order: &mut Order,
+    message: &MessageSend,
+) -> Result<Outcome, IntakeError> {
+    let Content::Text { text } = &message.content;
+    let message_id = MessageId::for_command(&order.verified.message_id, &order.verified.session);
+    if lease.prove().is_err()
+        || !world.database.begin_attempt(&order.record, lease.fence(), message_id.as_str()).await?
+    {
+        return Ok(Outcome::Wait); // another owner goes on with it
+    }
+    order.attempted = true;
+    let to = message.to.to_string();
+    let wanted = SendText { to: to.clone(), message_id: message_id.to_string(), text: text.as_str().to_owned() };
+    // Asked last, right before the one thing that cannot be taken back.
+    if lease.prove().is_err() {
+        return Ok(Outcome::Wait);
+    }
+    let answer = match page.send_text(&wanted).await {
+        Ok(sent) => return Ok(judge(&sent, message_id.as_str())),
+        Err(answer) => answer,
+    };
+    if let Some(outcome) = definite(&answer) {
+        return Ok(outcome);
+    }
+    // It may have gone out. The page's own store knows, if it can still be asked.
+    Ok(match page.find_message(&to, message_id.as_str()).await {
+        Ok(Some(sent)) => judge(&sent, message_id.as_str()),
+        Ok(None) => Outcome::Retry(with_code(ErrorCode::PageTimeout, "the page did not take the message", &answer)),
+        Err(_) => Outcome::Retry(with_code(ErrorCode::Interrupted, "the page went away during the send", &answer)),
+    })
+}
+
+/// What the page holds under our id.
+fn judge(sent: &Sent, message_id: &str) -> Outcome {
+    let ack = Ack::from_number(i64::from(sent.ack));
+    match sent.ack {
+        1.. => Outcome::Succeeded(Some(ResultData::Message(SentMessage {
+            key: sent.key.as_str().into(),
+            id: message_id.to_owned(),
+            chat_id: sent.chat_id.as_str().into(),
+            timestamp: Timestamp::from_unix_secs(u64::try_from(sent.timestamp).unwrap_or(0)),
+            ack,
+        }))),
+        0 => Outcome::Retry(CommandError::new(
+            ErrorCode::AckTimeout,
+            "the page holds the message, and WhatsApp has not acknowledged it yet",
+        )),
+        _ => Outcome::Failed(CommandError::new(ErrorCode::MessageRefused, "WhatsApp refused the message")),
+    }
+}
+
+/// Answers after which nothing went out and nothing will.
+fn definite(answer: &CallError) -> Option<Outcome> {
+    match answer {
+        CallError::NotReady => Some(Outcome::Wait),
+        CallError::Page { code, message, .. } => match code.as_deref() {
+            Some("not_owner" | "not_ready") => Some(Outcome::Wait),
+            Some("no_such_number") => {
+                Some(Outcome::Failed(CommandError::new(ErrorCode::RecipientNotFound, "the number is not on WhatsApp")))
+            }
+            Some("incompatible") => Some(Outcome::Failed(CommandError::new(ErrorCode::Incompatible, message.as_str()))),
+            Some("invalid_wid" | "chat_not_found" | "can_not_send_message_to_this_groupType") => {
+                Some(Outcome::Failed(with_code(ErrorCode::MessageRefused, "WhatsApp's page refuses this chat", answer)))
+            }
+            // `send_failed` and whatever else may come: the store decides.
+            _ => None,
+        },
+        CallError::Timeout | CallError::Gone => None,
+    }
+}
+
+fn with_code(code: ErrorCode, message: &str, answer: &CallError) -> CommandError {
+    let error = CommandError::new(code, message);
+    match answer {
+        CallError::Page { name, code, .. } => error.with_provider_code(code.clone().unwrap_or_else(|| name.clone())),
+        CallError::Timeout | CallError::Gone | CallError::NotReady => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(ack: i8) -> Sent {
+        Sent { key: "true_1@lid_3EB0".into(), chat_id: "1@lid".into(), ack, found: false, timestamp: 1 }
+    }
+
+    #[test]
+    fn only_an_acknowledged_message_counts_as_sent() {
+        assert!(matches!(judge(&sent(1), "3EB0"), Outcome::Succeeded(Some(_))));
+        assert!(matches!(judge(&sent(3), "3EB0"), Outcome::Succeeded(Some(_))));
+        assert!(matches!(judge(&sent(0), "3EB0"), Outcome::Retry(error) if error.code == ErrorCode::AckTimeout));
+        assert!(matches!(judge(&sent(-1), "3EB0"), Outcome::Failed(error) if error.code == ErrorCode::MessageRefused));
+    }
+
+    #[test]
+    fn an_answer_that_leaves_it_open_is_never_definite() {
+        let page =
+            |code: &str| CallError::Page { name: "Error".into(), code: Some(code.into()), message: String::new() };
+        for open in [CallError::Timeout, CallError::Gone, page("send_failed"), page("never_heard_of")] {
+            assert!(definite(&open).is_none(), "{open:?}");
+        }
+        assert!(matches!(definite(&page("no_such_number")), Some(Outcome::Failed(_))));
+        assert!(matches!(definite(&page("not_owner")), Some(Outcome::Wait)));
+        assert!(matches!(definite(&CallError::NotReady), Some(Outcome::Wait)));
+    }
+}

@@ -1,0 +1,549 @@
+//! The life of a session as a pure function: an input and the time go in, effects come out. No I/O, no clock, no chance.
+//!
+//! ```text
+//! Opening ──opened──▶ Loading ──code──▶ Linking ──registered──▶ Syncing ──online──▶ Settling ──reopened──▶ Connected
+//!    ▲                   │                                         ▲  (returning session: no settling)        │
+//!    │                   └──registered─────────────────────────────┘                                          │
+//!    └────────── ladder: reload, restart, restart, then failed ◀──── crash, hang, no answer, socket away ─────┘
+//! any ──stop, drain, lease lost, logged out, failed──▶ Closing ──browser gone──▶ Closed
+//! ```
+//! The public status follows with a delay where the page may heal itself, so that it does not flap.
+
+use std::time::{Duration, Instant};
+
+use wafleet_browser::{Me, Status as PageStatus};
+use wafleet_protocol::event::{Cause, SessionStatus};
+
+/// Starting Chromium and opening the address.
+pub(crate) const OPEN_LIMIT: Duration = Duration::from_secs(60);
+/// From the address to a code or a registered page. WhatsApp Web takes up to about 10 s on a busy machine.
+pub(crate) const LOAD_LIMIT: Duration = Duration::from_secs(120);
+/// From registered to online. The first synchronisation after linking can take minutes.
+pub(crate) const SYNC_LIMIT: Duration = Duration::from_secs(240);
+/// A connected page whose socket is away reconnects by itself, most often within a second; after this long it is told.
+pub(crate) const DISCONNECTED_AFTER: Duration = Duration::from_secs(10);
+/// A page that does not reconnect by itself within this time is reloaded.
+pub(crate) const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
+/// The page forgets its registration at once when the phone unlinks it; this long it must stay so to be believed.
+pub(crate) const UNLINKED_AFTER: Duration = Duration::from_secs(3);
+/// Connected this long, the ladder starts again from its first rung.
+pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(600);
+/// WhatsApp Web shows six codes, the first for 60 s and the others for 20 s each, and then stops.
+pub(crate) const QR_FIRST_LIFE: Duration = Duration::from_secs(60);
+/// See [`QR_FIRST_LIFE`].
+pub(crate) const QR_NEXT_LIFE: Duration = Duration::from_secs(20);
+/// See [`QR_FIRST_LIFE`].
+pub(crate) const QR_CODES_PER_GENERATION: u32 = 6;
+/// Rungs of the recovery ladder: one reload, then two new browsers.
+pub(crate) const RECOVERIES: u32 = 3;
+
+/// What can happen to a session.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Input {
+    /// The browser is up and the address is being loaded.
+    Opened,
+    /// Chromium did not start or the address did not open.
+    OpenFailed { cause: Cause },
+    /// The page says where it stands.
+    Page(PageStatus),
+    /// A new document began to load.
+    Loading,
+    /// The page shows a code.
+    Qr { code: String, first: bool },
+    /// The page has stopped showing codes.
+    QrIdle,
+    /// The answer to [`Effect::AskQrPermit`]: `used` generations of the workspace's budget are used up.
+    QrPermit { granted: bool, used: u32 },
+    /// The tab was closed and opened again after pairing.
+    Reopened,
+    /// A browser effect (reload, reopen, refresh) failed, or the browser or page broke.
+    Broken { cause: Cause },
+    /// The device was unlinked because a command asked for it.
+    LoggedOut,
+    /// The host wants the session to stop.
+    Stop,
+    /// The worker is shutting down; another one goes on.
+    Drain,
+    /// Ownership is over.
+    LeaseLost,
+    /// The time that [`State::deadline`] named has come.
+    Deadline,
+    /// The browser is gone.
+    Closed,
+}
+
+/// What the session does to the world.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// Start Chromium and open the address; answer with `Opened` or `OpenFailed`.
+    Open,
+    /// Close the browser if there is one, wait, and open again.
+    Restart { after: Duration },
+    /// Load the page again in its tab.
+    Reload,
+    /// Close the tab and open a new one; answer with `Reopened`.
+    Reopen,
+    /// Take one generation from the workspace's budget; answer with `QrPermit`.
+    AskQrPermit,
+    /// Ask the page for a new series of codes.
+    RefreshQr,
+    /// Tell the world a code.
+    ShowQr { code: String, generation: u32, attempt: u32, life: Duration },
+    /// Tell the world the public status.
+    Publish,
+    /// Messages can go and come: emit what came in meanwhile, serve the lanes.
+    Online,
+    /// Stop serving the paced lanes.
+    Offline,
+    /// Nobody wants this session to run any more.
+    StopWanting,
+    /// Close the browser; answer with `Closed`. `politely` leaves it time to write its state down.
+    Close { politely: bool },
+}
+
+/// Why a session ended on this worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The host wanted it.
+    Stopped,
+    /// The device is unlinked.
+    LoggedOut,
+    /// The ladder or the QR budget is used up, or WhatsApp refuses the session.
+    Failed,
+    /// The worker drains; another one takes over.
+    Drained,
+    /// Ownership was lost.
+    Fenced,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    New,
+    Opening,
+    Loading,
+    Linking,
+    Syncing,
+    /// After pairing: the tab is closed and opened again, because that is what brings the credentials to the disk.
+    Settling {
+        reopened: bool,
+    },
+    Connected,
+    Closing(End),
+    Closed(End),
+}
+
+/// What the world knows: status, its cause, and how often it was tried.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Public {
+    /// The public status.
+    pub(crate) status: SessionStatus,
+    /// The status before it.
+    pub(crate) previous: Option<SessionStatus>,
+    /// A stable word.
+    pub(crate) cause: Cause,
+    /// Rung of the recovery ladder, 0 when all is well.
+    pub(crate) attempt: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Permit {
+    None,
+    Asked,
+    Granted { generation: u32 },
+    Shown { generation: u32 },
+}
+
+/// A session's whole state.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    phase: Phase,
+    public: Public,
+    /// The end of the phase, after which the ladder is climbed.
+    phase_deadline: Option<Instant>,
+    /// Connected before, and not online since then.
+    offline_since: Option<Instant>,
+    /// Why, in case it lasts.
+    away: Cause,
+    unregistered_since: Option<Instant>,
+    online_since: Option<Instant>,
+    /// The profile is believed to hold a linked device.
+    linked: bool,
+    /// A code was shown, or asked for, in this browser: the credentials are young.
+    paired_here: bool,
+    permit: Permit,
+    pending_qr: Option<String>,
+    qr_attempt: u32,
+    recoveries: u32,
+    me: Option<Me>,
+    online: bool,
+}
+
+impl State {
+    /// A session that was just claimed. `linked`: its profile held a linked device when it was last seen.
+    pub(crate) fn new(linked: bool) -> Self {
+        Self {
+            phase: Phase::New,
+            public: Public { status: SessionStatus::Initializing, previous: None, cause: Cause::Claimed, attempt: 0 },
+            phase_deadline: None,
+            offline_since: None,
+            away: Cause::ConnectionLost,
+            unregistered_since: None,
+            online_since: None,
+            linked,
+            paired_here: false,
+            permit: Permit::None,
+            pending_qr: None,
+            qr_attempt: 0,
+            recoveries: 0,
+            me: None,
+            online: false,
+        }
+    }
+
+    /// Begins.
+    pub(crate) fn start(&mut self, now: Instant) -> Vec<Effect> {
+        self.enter(Phase::Opening, now);
+        vec![Effect::Publish, Effect::Open]
+    }
+
+    /// What the world knows.
+    pub(crate) fn public(&self) -> &Public {
+        &self.public
+    }
+
+    /// The own account, once known.
+    pub(crate) fn me(&self) -> Option<&Me> {
+        self.me.as_ref()
+    }
+
+    /// Whether messages can go and come.
+    pub(crate) fn is_online(&self) -> bool {
+        self.online
+    }
+
+    /// Whether a code could be scanned or typed now.
+    pub(crate) fn is_linking(&self) -> bool {
+        matches!(self.phase, Phase::Linking)
+    }
+
+    /// Why it ended, once the browser is gone.
+    pub(crate) fn ended(&self) -> Option<End> {
+        if let Phase::Closed(end) = self.phase { Some(end) } else { None }
+    }
+
+    /// Whether it is on its way out.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_) | Phase::Closed(_))
+    }
+
+    /// When to call with [`Input::Deadline`].
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let told = self.offline_since.filter(|_| self.public.status == SessionStatus::Connected);
+        let stable = self.online_since.filter(|_| self.recoveries > 0);
+        [
+            self.phase_deadline,
+            told.map(|since| since + DISCONNECTED_AFTER),
+            self.unregistered_since.map(|since| since + UNLINKED_AFTER),
+            stable.map(|since| since + STABLE_AFTER),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// One thing happened at `now`.
+    pub(crate) fn step(&mut self, input: Input, now: Instant) -> Vec<Effect> {
+        match (&self.phase, input) {
+            (Phase::Closed(_), _) => Vec::new(),
+            (Phase::Closing(end), Input::Closed) => {
+                self.phase = Phase::Closed(*end);
+                Vec::new()
+            }
+            // Already on its way out, and nothing more is told. Whoever closes the browser watches the lease too.
+            (Phase::Closing(_), _) => Vec::new(),
+            // Ownership is gone: whatever else is going on ends at once, and nothing is told.
+            (_, Input::LeaseLost) => self.close(End::Fenced, Cause::Released, now),
+            (_, Input::Stop) => self.close(End::Stopped, Cause::Command, now),
+            (_, Input::Drain) => self.close(End::Drained, Cause::Released, now),
+            (_, Input::LoggedOut) => self.close(End::LoggedOut, Cause::Command, now),
+            (Phase::Opening, Input::Opened) => {
+                self.enter(Phase::Loading, now);
+                Vec::new()
+            }
+            (_, Input::OpenFailed { cause } | Input::Broken { cause }) => self.recover(cause, now),
+            (_, Input::Loading) => self.loading(now),
+            (_, Input::Page(status)) => self.page(status, now),
+            (_, Input::Qr { code, first }) => self.qr(code, first, now),
+            (_, Input::QrIdle) => self.qr_idle(),
+            (_, Input::QrPermit { granted, used }) => self.qr_permit(granted, used, now),
+            (Phase::Settling { .. }, Input::Reopened) => {
+                self.enter(Phase::Settling { reopened: true }, now);
+                Vec::new()
+            }
+            (_, Input::Deadline) => self.due(now),
+            (_, Input::Opened | Input::Reopened | Input::Closed) => Vec::new(), // late answers of an earlier browser
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, now: Instant) {
+        self.phase_deadline = match phase {
+            Phase::Opening => Some(now + OPEN_LIMIT),
+            Phase::Loading => Some(now + LOAD_LIMIT),
+            Phase::Syncing | Phase::Settling { .. } => Some(now + SYNC_LIMIT),
+            Phase::New | Phase::Linking | Phase::Connected | Phase::Closing(_) | Phase::Closed(_) => None,
+        };
+        self.phase = phase;
+    }
+
+    fn tell(&mut self, status: SessionStatus, cause: Cause) -> Option<Effect> {
+        if self.public.status == status && self.public.cause == cause && self.public.attempt == self.recoveries {
+            return None;
+        }
+        self.public = Public { status, previous: Some(self.public.status), cause, attempt: self.recoveries };
+        Some(Effect::Publish)
+    }
+
+    fn loading(&mut self, now: Instant) -> Vec<Effect> {
+        self.unregistered_since = None;
+        self.permit = Permit::None;
+        self.pending_qr = None;
+        match self.phase {
+            // A document that loads by itself (an update, a logout) begins again from the start.
+            Phase::Linking | Phase::Syncing => self.enter(Phase::Loading, now),
+            Phase::Connected => {
+                let effects = self.offline(now);
+                self.enter(Phase::Loading, now);
+                return effects;
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    fn page(&mut self, status: PageStatus, now: Instant) -> Vec<Effect> {
+        if matches!(self.phase, Phase::Opening | Phase::New) {
+            return Vec::new(); // the last words of a browser that is being replaced
+        }
+        if let Some(cause) = refusal(&status) {
+            return self.close(End::Failed, cause, now);
+        }
+        if status.me.is_some() {
+            self.me.clone_from(&status.me);
+        }
+        let online = status.is_online();
+        self.unregistered_since = match self.phase {
+            Phase::Connected if !status.registered => self.unregistered_since.or(Some(now)),
+            _ => None,
+        };
+        match self.phase {
+            Phase::Connected if online => self.online(now),
+            Phase::Connected => {
+                let conflict =
+                    [&status.stream_mode, &status.socket_state].into_iter().flatten().any(|word| word == "CONFLICT");
+                self.away = if conflict { Cause::Conflict } else { Cause::ConnectionLost };
+                self.offline(now)
+            }
+            Phase::Settling { reopened: false } => Vec::new(), // the old tab still talks
+            Phase::Settling { reopened: true } | Phase::Loading | Phase::Linking | Phase::Syncing if online => {
+                if self.paired_here && !matches!(self.phase, Phase::Settling { .. }) {
+                    self.enter(Phase::Settling { reopened: false }, now);
+                    let told = self.tell(SessionStatus::Authenticating, Cause::Linked);
+                    return told.into_iter().chain([Effect::Reopen]).collect();
+                }
+                self.paired_here = false;
+                self.linked = true;
+                self.enter(Phase::Connected, now);
+                self.online(now)
+            }
+            Phase::Loading | Phase::Linking if status.registered => {
+                self.enter(Phase::Syncing, now);
+                // A returning session stays "initializing" (or "disconnected") until it is online.
+                if self.paired_here {
+                    self.tell(SessionStatus::Authenticating, Cause::Linked).into_iter().collect()
+                } else {
+                    Vec::new()
+                }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn online(&mut self, now: Instant) -> Vec<Effect> {
+        self.offline_since = None;
+        self.phase_deadline = None;
+        let mut effects = Vec::new();
+        if !self.online {
+            self.online = true;
+            self.online_since = Some(now);
+            effects.push(Effect::Online);
+        }
+        // A short absence that nobody was told of needs no second "connected".
+        if self.public.status != SessionStatus::Connected {
+            effects.extend(self.tell(SessionStatus::Connected, Cause::Ready));
+        }
+        effects
+    }
+
+    fn offline(&mut self, now: Instant) -> Vec<Effect> {
+        self.offline_since = self.offline_since.or(Some(now));
+        self.online_since = None;
+        if matches!(self.phase, Phase::Connected) && self.phase_deadline.is_none() {
+            self.phase_deadline = Some(now + RECONNECT_LIMIT);
+        }
+        if std::mem::replace(&mut self.online, false) { vec![Effect::Offline] } else { Vec::new() }
+    }
+
+    fn qr(&mut self, code: String, first: bool, now: Instant) -> Vec<Effect> {
+        if matches!(self.phase, Phase::Opening | Phase::New | Phase::Settling { reopened: false }) {
+            return Vec::new();
+        }
+        if self.linked || matches!(self.phase, Phase::Settling { .. }) {
+            // A profile that held a linked device shows a code: the link is gone.
+            return self.close(End::LoggedOut, Cause::Unlinked, now);
+        }
+        self.enter(Phase::Linking, now);
+        self.paired_here = true;
+        let new_series = first || matches!(self.permit, Permit::None);
+        self.qr_attempt = if new_series { 1 } else { self.qr_attempt + 1 };
+        match self.permit {
+            Permit::Asked => {
+                self.pending_qr = Some(code);
+                Vec::new()
+            }
+            Permit::Granted { generation } => self.show(code, generation),
+            Permit::Shown { generation } if !new_series => self.show(code, generation),
+            Permit::None | Permit::Shown { .. } => {
+                self.pending_qr = Some(code);
+                self.permit = Permit::Asked;
+                vec![Effect::AskQrPermit]
+            }
+        }
+    }
+
+    fn show(&mut self, code: String, generation: u32) -> Vec<Effect> {
+        self.permit = Permit::Shown { generation };
+        self.pending_qr = None;
+        let attempt = self.qr_attempt.min(QR_CODES_PER_GENERATION);
+        let life = if attempt == 1 { QR_FIRST_LIFE } else { QR_NEXT_LIFE };
+        let told = self.tell(SessionStatus::QrRequired, Cause::LinkRequired);
+        told.into_iter().chain([Effect::ShowQr { code, generation, attempt, life }]).collect()
+    }
+
+    fn qr_idle(&mut self) -> Vec<Effect> {
+        if !matches!(self.phase, Phase::Linking) || matches!(self.permit, Permit::Asked) {
+            return Vec::new();
+        }
+        self.permit = Permit::Asked;
+        self.pending_qr = None;
+        vec![Effect::AskQrPermit]
+    }
+
+    fn qr_permit(&mut self, granted: bool, used: u32, now: Instant) -> Vec<Effect> {
+        if !matches!((&self.phase, self.permit), (Phase::Linking, Permit::Asked)) {
+            return Vec::new();
+        }
+        if !granted {
+            return self.close(End::Failed, Cause::LinkAttemptsExhausted, now);
+        }
+        match self.pending_qr.take() {
+            Some(code) => self.show(code, used),
+            None => {
+                self.permit = Permit::Granted { generation: used };
+                vec![Effect::RefreshQr]
+            }
+        }
+    }
+
+    fn due(&mut self, now: Instant) -> Vec<Effect> {
+        if self.phase_deadline.is_some_and(|at| at <= now) {
+            let cause = match self.phase {
+                Phase::Opening => Cause::StartFailed,
+                Phase::Connected => self.away,
+                _ => Cause::PageTimeout,
+            };
+            return self.recover(cause, now);
+        }
+        if self.unregistered_since.is_some_and(|since| since + UNLINKED_AFTER <= now) {
+            return self.close(End::LoggedOut, Cause::Unlinked, now);
+        }
+        if self.online_since.is_some_and(|since| since + STABLE_AFTER <= now) {
+            self.recoveries = 0;
+            self.public.attempt = 0;
+        }
+        let untold = self.public.status == SessionStatus::Connected;
+        if untold && self.offline_since.is_some_and(|since| since + DISCONNECTED_AFTER <= now) {
+            return self.tell(SessionStatus::Disconnected, self.away).into_iter().collect();
+        }
+        Vec::new()
+    }
+
+    /// Climbs one rung: reload, restart, restart, failed.
+    fn recover(&mut self, cause: Cause, now: Instant) -> Vec<Effect> {
+        let was_connected =
+            self.public.status == SessionStatus::Connected || self.public.status == SessionStatus::Disconnected;
+        let mut effects = self.offline(now);
+        self.away = cause;
+        self.recoveries += 1;
+        self.unregistered_since = None;
+        self.permit = Permit::None;
+        self.pending_qr = None;
+        if self.recoveries > RECOVERIES {
+            effects.extend(self.close(End::Failed, cause, now));
+            return effects;
+        }
+        let gone = matches!(self.phase, Phase::New | Phase::Opening)
+            || matches!(cause, Cause::BrowserExited | Cause::StartFailed);
+        if self.recoveries == 1 && !gone {
+            self.enter(Phase::Loading, now);
+            effects.push(Effect::Reload);
+        } else {
+            self.enter(Phase::Opening, now);
+            effects.push(Effect::Restart { after: restart_pause(self.recoveries) });
+        }
+        // Connected sessions tell it only when it lasts; the others have something new to say at once.
+        if !was_connected {
+            let status = if self.linked { SessionStatus::Disconnected } else { SessionStatus::Initializing };
+            effects.extend(self.tell(status, cause));
+        }
+        effects
+    }
+
+    fn close(&mut self, end: End, cause: Cause, now: Instant) -> Vec<Effect> {
+        let mut effects = if std::mem::replace(&mut self.online, false) { vec![Effect::Offline] } else { Vec::new() };
+        let status = match end {
+            End::Stopped => Some(SessionStatus::Stopped),
+            End::LoggedOut => Some(SessionStatus::LoggedOut),
+            End::Failed => Some(SessionStatus::Failed),
+            End::Drained => Some(SessionStatus::Disconnected),
+            End::Fenced => None,
+        };
+        effects.extend(status.and_then(|status| self.tell(status, cause)));
+        if matches!(end, End::LoggedOut | End::Failed) {
+            effects.push(Effect::StopWanting);
+        }
+        effects.push(Effect::Close { politely: end != End::Fenced });
+        self.offline_since = None;
+        self.online_since = None;
+        self.unregistered_since = None;
+        self.enter(Phase::Closing(end), now);
+        effects
+    }
+}
+
+/// Pause before the n-th rung.
+fn restart_pause(rung: u32) -> Duration {
+    if rung <= 2 { Duration::from_secs(1) } else { Duration::from_secs(10) }
+}
+
+/// WhatsApp's own refusal of the session or of this page version, as a cause.
+fn refusal(status: &PageStatus) -> Option<Cause> {
+    [&status.stream_mode, &status.socket_state].into_iter().flatten().find_map(|word| match word.as_str() {
+        "PROXYBLOCK" | "TOS_BLOCK" | "SMB_TOS_BLOCK" => Some(Cause::Banned),
+        "DEPRECATED_VERSION" => Some(Cause::Outdated),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -1,0 +1,261 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn page(mode: &str, registered: bool) -> PageStatus {
+    let online = mode == "MAIN";
+    PageStatus {
+        stream_mode: Some(mode.to_owned()),
+        stream_info: Some("NORMAL".to_owned()),
+        socket_state: Some(if registered { "CONNECTED" } else { "UNPAIRED" }.to_owned()),
+        registered,
+        logged_in: online,
+        me: online.then(|| Me { id: "4915112345678@c.us".to_owned(), lid: None, name: None, platform: None }),
+        version: None,
+    }
+}
+
+fn away() -> PageStatus {
+    PageStatus { socket_state: Some("OPENING".to_owned()), ..page("MAIN", true) }
+}
+
+fn code(text: &str, first: bool) -> Input {
+    Input::Qr { code: text.to_owned(), first }
+}
+
+/// Feeds inputs one second apart and returns all effects of the last one.
+fn run(state: &mut State, start: Instant, inputs: impl IntoIterator<Item = Input>) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for (second, input) in inputs.into_iter().enumerate() {
+        effects = state.step(input, start + Duration::from_secs(second as u64));
+    }
+    effects
+}
+
+fn started(linked: bool, now: Instant) -> State {
+    let mut state = State::new(linked);
+    assert_eq!(state.start(now), vec![Effect::Publish, Effect::Open]);
+    assert_eq!(state.step(Input::Opened, now), vec![]);
+    state
+}
+
+fn connected(now: Instant) -> State {
+    let mut state = started(true, now);
+    let effects = run(&mut state, now, [Input::Page(page("SYNCING", true)), Input::Page(page("MAIN", true))]);
+    assert_eq!(effects, vec![Effect::Online, Effect::Publish]);
+    assert_eq!(state.public().status, SessionStatus::Connected);
+    state
+}
+
+#[test]
+fn a_new_session_shows_codes_and_is_connected_only_after_the_tab_was_reopened() {
+    let now = Instant::now();
+    let mut state = started(false, now);
+    assert_eq!(state.step(code("A", true), now), vec![Effect::AskQrPermit]);
+    let shown = state.step(Input::QrPermit { granted: true, used: 1 }, now);
+    let first = Effect::ShowQr { code: "A".to_owned(), generation: 1, attempt: 1, life: QR_FIRST_LIFE };
+    assert_eq!(shown, vec![Effect::Publish, first]);
+    assert_eq!(state.public().status, SessionStatus::QrRequired);
+    let second = Effect::ShowQr { code: "B".to_owned(), generation: 1, attempt: 2, life: QR_NEXT_LIFE };
+    assert_eq!(state.step(code("B", false), now), vec![second]);
+
+    assert_eq!(state.step(Input::Page(page("SYNCING", true)), now), vec![Effect::Publish]);
+    assert_eq!(state.public().status, SessionStatus::Authenticating);
+    assert_eq!(state.step(Input::Page(page("MAIN", true)), now), vec![Effect::Reopen]);
+    assert_eq!(state.step(Input::Page(page("MAIN", true)), now), vec![], "the old tab still talks");
+    assert_eq!(state.public().status, SessionStatus::Authenticating);
+    state.step(Input::Reopened, now);
+    state.step(Input::Loading, now);
+    assert_eq!(state.step(Input::Page(page("SYNCING", true)), now), vec![]);
+    assert_eq!(state.step(Input::Page(page("MAIN", true)), now), vec![Effect::Online, Effect::Publish]);
+    assert_eq!(state.public().status, SessionStatus::Connected);
+}
+
+#[test]
+fn codes_go_on_until_the_budget_is_used_up_and_then_the_end_is_clear() {
+    let now = Instant::now();
+    let mut state = started(false, now);
+    state.step(code("A", true), now);
+    state.step(Input::QrPermit { granted: true, used: 1 }, now);
+    assert_eq!(state.step(Input::QrIdle, now), vec![Effect::AskQrPermit]);
+    assert_eq!(state.step(Input::QrPermit { granted: true, used: 2 }, now), vec![Effect::RefreshQr]);
+    let shown = Effect::ShowQr { code: "G".to_owned(), generation: 2, attempt: 1, life: QR_FIRST_LIFE };
+    assert_eq!(state.step(code("G", true), now), vec![shown]);
+    state.step(Input::QrIdle, now);
+    let end = state.step(Input::QrPermit { granted: false, used: 2 }, now);
+    assert_eq!(end, vec![Effect::Publish, Effect::StopWanting, Effect::Close { politely: true }]);
+    assert_eq!((state.public().status, state.public().cause), (SessionStatus::Failed, Cause::LinkAttemptsExhausted));
+}
+
+#[test]
+fn a_short_absence_of_the_socket_is_not_told_and_a_long_one_is_told_once() {
+    let now = Instant::now();
+    let mut state = connected(now);
+    assert_eq!(state.step(Input::Page(away()), now), vec![Effect::Offline]);
+    assert_eq!(state.step(Input::Page(page("MAIN", true)), now), vec![Effect::Online]);
+    assert_eq!(state.public().status, SessionStatus::Connected, "nobody was told");
+
+    state.step(Input::Page(away()), now);
+    let due = state.deadline().expect("it waits before it tells");
+    assert_eq!(due, now + DISCONNECTED_AFTER);
+    assert_eq!(state.step(Input::Deadline, due), vec![Effect::Publish]);
+    assert_eq!(state.step(Input::Page(away()), due), vec![], "told once");
+    assert_eq!((state.public().status, state.public().cause), (SessionStatus::Disconnected, Cause::ConnectionLost));
+    assert_eq!(state.step(Input::Page(page("MAIN", true)), due), vec![Effect::Online, Effect::Publish]);
+}
+
+#[test]
+fn a_socket_that_stays_away_is_reloaded_and_then_restarted_and_then_given_up() {
+    let mut now = Instant::now();
+    let mut state = connected(now);
+    state.step(Input::Page(away()), now);
+    let mut rungs = Vec::new();
+    for _ in 0..50 {
+        let Some(deadline) = state.deadline() else { break };
+        now = deadline;
+        for effect in state.step(Input::Deadline, now) {
+            match effect {
+                Effect::Reload => rungs.push("reload"),
+                Effect::Restart { .. } => {
+                    rungs.push("restart");
+                    state.step(Input::Opened, now);
+                }
+                Effect::StopWanting => rungs.push("failed"),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(rungs, ["reload", "restart", "restart", "failed"]);
+}
+
+#[test]
+fn a_gone_browser_is_restarted_without_a_reload() {
+    let now = Instant::now();
+    let mut state = connected(now);
+    let effects = state.step(Input::Broken { cause: Cause::BrowserExited }, now);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Restart { .. })), "{effects:?}");
+    assert!(!effects.contains(&Effect::Reload));
+}
+
+#[test]
+fn an_unlinked_device_is_believed_after_a_moment_and_at_once_when_it_shows_a_code() {
+    let now = Instant::now();
+    let mut state = connected(now);
+    state.step(Input::Page(page("SYNCING", false)), now);
+    let due = state.deadline().expect("it waits before it believes");
+    assert!(due <= now + UNLINKED_AFTER);
+    state.step(Input::Deadline, now + UNLINKED_AFTER);
+    assert_eq!((state.public().status, state.public().cause), (SessionStatus::LoggedOut, Cause::Unlinked));
+
+    let mut state = started(true, now);
+    let effects = state.step(code("A", true), now);
+    assert_eq!(effects, vec![Effect::Publish, Effect::StopWanting, Effect::Close { politely: true }]);
+    assert_eq!(state.public().status, SessionStatus::LoggedOut);
+}
+
+#[test]
+fn a_lost_lease_tells_nothing_and_kills_the_browser() {
+    let now = Instant::now();
+    for mut state in [started(false, now), connected(now)] {
+        let effects = state.step(Input::LeaseLost, now);
+        assert!(!effects.contains(&Effect::Publish), "{effects:?}");
+        assert!(effects.contains(&Effect::Close { politely: false }));
+        assert_eq!(state.step(Input::Closed, now), vec![]);
+        assert_eq!(state.ended(), Some(End::Fenced));
+    }
+}
+
+#[test]
+fn a_refused_page_version_ends_the_session_with_its_reason() {
+    let now = Instant::now();
+    for (word, cause) in [("DEPRECATED_VERSION", Cause::Outdated), ("TOS_BLOCK", Cause::Banned)] {
+        let mut state = started(true, now);
+        state.step(Input::Page(page(word, true)), now);
+        assert_eq!((state.public().status, state.public().cause), (SessionStatus::Failed, cause));
+    }
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        4 => any::<(bool, u8)>().prop_map(|(registered, mode)| {
+            Input::Page(page(["QR", "SYNCING", "MAIN", "CONFLICT"][usize::from(mode) % 4], registered))
+        }),
+        2 => Just(Input::Page(away())),
+        3 => any::<bool>().prop_map(|first| code("X", first)),
+        2 => (any::<bool>(), 1..6u32).prop_map(|(granted, used)| Input::QrPermit { granted, used }),
+        2 => Just(Input::Opened),
+        1 => Just(Input::OpenFailed { cause: Cause::StartFailed }),
+        1 => Just(Input::Broken { cause: Cause::PageCrashed }),
+        1 => Just(Input::Loading),
+        1 => Just(Input::QrIdle),
+        2 => Just(Input::Reopened),
+        3 => Just(Input::Deadline),
+        1 => Just(Input::Stop),
+        1 => Just(Input::Drain),
+        1 => Just(Input::LoggedOut),
+        1 => Just(Input::LeaseLost),
+        2 => Just(Input::Closed),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_world_is_told_each_change_once_and_an_end_is_final(
+        linked: bool,
+        inputs in prop::collection::vec((any_input(), 0..30u64), 0..80),
+    ) {
+        let mut now = Instant::now();
+        let mut state = State::new(linked);
+        state.start(now);
+        let (mut online, mut closing) = (false, false);
+        for (input, pause) in inputs {
+            now += Duration::from_secs(pause);
+            let before = state.public().clone();
+            let was_ended = state.ended();
+            let input = if input == Input::Deadline { now = state.deadline().unwrap_or(now).max(now); input } else { input };
+            let effects = state.step(input, now);
+
+            let published = effects.iter().filter(|effect| **effect == Effect::Publish).count();
+            prop_assert!(published <= 1, "one event per change: {effects:?}");
+            if published == 0 {
+                prop_assert_eq!(before.status, state.public().status, "a change is told");
+            } else {
+                prop_assert_ne!(&before, state.public(), "what is told is a change");
+                prop_assert_eq!(state.public().previous, Some(before.status));
+            }
+            for effect in &effects {
+                match effect {
+                    Effect::Online => { prop_assert!(!online && !closing); online = true; }
+                    Effect::Offline => { prop_assert!(online); online = false; }
+                    Effect::Close { .. } => { prop_assert!(!closing, "closed once"); closing = true; }
+                    Effect::Open | Effect::Restart { .. } | Effect::Reload | Effect::Reopen | Effect::ShowQr { .. } => {
+                        prop_assert!(!closing, "nothing is begun on the way out: {effects:?}");
+                    }
+                    _ => {}
+                }
+            }
+            prop_assert_eq!(online, state.is_online());
+            prop_assert!(state.public().attempt <= RECOVERIES + 1);
+            if let Some(end) = was_ended {
+                prop_assert_eq!(state.ended(), Some(end));
+                prop_assert!(effects.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn connected_is_never_told_of_a_fresh_pairing_before_the_tab_was_reopened(
+        inputs in prop::collection::vec(any_input(), 0..60),
+    ) {
+        let now = Instant::now();
+        let mut state = started(false, now);
+        state.step(code("A", true), now);
+        let mut reopened = false;
+        for input in inputs {
+            // A new browser or document reads its credentials from the disk, which proves as much.
+            reopened |= matches!(input, Input::Reopened | Input::Opened | Input::Loading);
+            state.step(input, now);
+            prop_assert!(reopened || state.public().status != SessionStatus::Connected);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The end of an attempt: tell it, record it, and only then acknowledge.
+
+use wafleet_protocol::error::ErrorCode;
+use wafleet_protocol::event::{CommandError, CommandResult, Event, Outcome as EventOutcome, ResultData};
+use wafleet_protocol::id::EventId;
+use wafleet_protocol::timestamp::Timestamp;
+use wafleet_protocol::topology::RetryTier;
+
+use crate::database::FinalState;
+use crate::events::EventSink;
+use crate::intake::{IntakeError, Order, acknowledge, result_id};
+use crate::letter;
+use crate::world::{World, unix_secs};
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Done.
+    Succeeded(Option<ResultData>),
+    /// Permanently not done.
+    Failed(CommandError),
+    /// Not done, or not known to be done: try again later under the same id. When all attempts are used up, the class of
+    /// the error says what it ends as.
+    Retry(CommandError),
+    /// Not before a moment; no attempt is counted.
+    Deferred(CommandError, Timestamp),
+    /// The session cannot do anything now: the command waits without being counted.
+    Wait,
+}
+
+/// Tells, records and acknowledges. `fence` is the owner's, 0 for a bystander.
+///
+/// # Errors
+/// [`IntakeError`]: the delivery is still unacknowledged and comes again.
+pub(crate) async fn settle(
+    world: &World,
+    sink: &EventSink,
+    fence: u64,
+    order: &Order,
+    outcome: Outcome,
+) -> Result<(), IntakeError> {
+    match outcome {
+        Outcome::Succeeded(data) => finish(world, sink, fence, order, FinalState::Succeeded, data, None).await,
+        Outcome::Failed(error) => finish(world, sink, fence, order, FinalState::Failed, None, Some(error)).await,
+        Outcome::Wait => put_aside(world, order, RetryTier::FiveSeconds, order.attempts()).await,
+        Outcome::Retry(error) => {
+            let attempt = order.attempts() + 1;
+            // A retry that would come back only after the end of the command's life is not a retry.
+            let tier = RetryTier::after_attempt(attempt)
+                .filter(|tier| unix_secs() + tier.delay().as_secs() < order.verified.expires_at);
+            match tier {
+                Some(tier) => {
+                    world.counters.count("commands.retried", error.code.as_str());
+                    put_aside(world, order, tier, attempt).await
+                }
+                None => {
+                    let unknown = order.attempted && !matches!(error.code, ErrorCode::SessionNotReady);
+                    let state = if unknown { FinalState::Unknown } else { FinalState::Failed };
+                    finish(world, sink, fence, order, state, None, Some(error)).await
+                }
+            }
+        }
+        Outcome::Deferred(error, until) => {
+            let wait = until.unix_secs().saturating_sub(unix_secs());
+            let tier = RetryTier::ALL
+                .into_iter()
+                .rev()
+                .find(|tier| tier.delay().as_secs() <= wait)
+                .unwrap_or(RetryTier::FiveSeconds);
+            // Told once for each moment it is deferred to, however often it comes back before.
+            let moment = until.unix_secs().to_string();
+            let id =
+                EventId::derive(until.unix_ms(), &["command.deferred", order.verified.message_id.as_str(), &moment]);
+            let result = result(order, EventOutcome::Deferred, Some(until), Some(error), None);
+            sink.emit(id, Event::CommandResult(result), order.correlation()).await?.wait().await?;
+            put_aside(world, order, tier, order.attempts()).await
+        }
+    }
+}
+
+async fn finish(
+    world: &World,
+    sink: &EventSink,
+    fence: u64,
+    order: &Order,
+    state: FinalState,
+    data: Option<ResultData>,
+    error: Option<CommandError>,
+) -> Result<(), IntakeError> {
+    let outcome = match state {
+        FinalState::Succeeded => EventOutcome::Succeeded,
+        FinalState::Failed => EventOutcome::Failed,
+        FinalState::Unknown => EventOutcome::Unknown,
+    };
+    world.counters.count("commands.finished", outcome.as_str());
+    let code = error.as_ref().map(|error| error.code.as_str());
+    tracing::info!(
+        command_id = order.record.command_id,
+        session_id = order.record.session_id,
+        kind = order.record.kind,
+        outcome = outcome.as_str(),
+        code,
+        "command finished"
+    );
+    let result = result(order, outcome, None, error, data);
+    let recorded = serde_json::to_value(&result).expect("strings, numbers and plain structs always serialise");
+    sink.emit(result_id(&order.verified), Event::CommandResult(result), order.correlation()).await?.wait().await?;
+    world.database.finish(&order.record, fence, state, &recorded).await?;
+    acknowledge(&order.delivery).await
+}
+
+async fn put_aside(world: &World, order: &Order, tier: RetryTier, attempt: u32) -> Result<(), IntakeError> {
+    world.publisher.publish(letter::retry(&order.delivery, tier, attempt)).await?;
+    acknowledge(&order.delivery).await
+}
+
+fn result(
+    order: &Order,
+    outcome: EventOutcome,
+    until: Option<Timestamp>,
+    error: Option<CommandError>,
+    data: Option<ResultData>,
+) -> CommandResult {
+    CommandResult {
+        command_id: order.verified.message_id.clone(),
+        command_type: order.record.kind.to_owned(),
+        outcome,
+        until,
+        error,
+        data,
+    }
+}

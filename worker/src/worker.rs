@@ -1,0 +1,142 @@
+//! A worker process from start to end.
+//!
+//! ```text
+//! SIGTERM or SIGINT ─▶ drain: no claims, no control commands; sessions finish, close, release ─▶ publisher empties ─▶ 0
+//! a second signal, or the drain's time is over ─▶ kill: browsers die, leases end with their TTL ─▶ 1
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{consumer, publisher};
+use crate::config::Config;
+use crate::control;
+use crate::counters::Counters;
+use crate::database::Database;
+use crate::health::Vitals;
+use crate::lease::Leases;
+use crate::logging::chain;
+use crate::supervisor::Supervisor;
+use crate::world::World;
+
+/// How often the counts go to the log.
+const COUNTS_EVERY: Duration = Duration::from_secs(60);
+/// Pause between two tries to reach the services at the start.
+const REACH_PAUSE: Duration = Duration::from_secs(2);
+/// How long the publisher may take to empty its queue after the last session has closed.
+const FLUSH_LIMIT: Duration = Duration::from_secs(15);
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Every session was closed and released.
+    Drained,
+    /// A second signal or the end of the drain's time cut it short.
+    Killed,
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// Nothing could be started: a directory cannot be made, or a URL is unusable. A service that is away is waited for.
+pub async fn run(config: Config) -> anyhow::Result<Ending> {
+    let config = Arc::new(config);
+    let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
+    tokio::spawn(watch_signals(drain.clone(), kill.clone(), config.drain));
+
+    let database = Database::new(&config.database_url)?;
+    let leases = Leases::new(&config.redis, database.clone(), config.worker_id.as_str(), config.lease_ttl)?;
+    let (publisher, publisher_task) = publisher::channel();
+    let (link_sender, link) = watch::channel(None);
+    let world = World {
+        config: Arc::clone(&config),
+        database,
+        leases,
+        publisher,
+        link,
+        counters: Arc::new(Counters::default()),
+    };
+    let vitals = Arc::new(Vitals::new(world.clone())?);
+    tracing::info!(worker_id = %config.worker_id, capacity = config.capacity, site = %config.browser.site, version = env!("CARGO_PKG_VERSION"), "worker starts");
+
+    let link_stop = CancellationToken::new();
+    let name = |part: &str| format!("wafleet {} {part}", config.worker_id);
+    let publishing = tokio::spawn(publisher_task.run(config.amqp.clone(), name("publish"), kill.clone()));
+    let consuming = tokio::spawn(consumer::run(config.amqp.clone(), name("consume"), link_sender, link_stop.clone()));
+    let leases_stop = CancellationToken::new();
+    let keeping = {
+        let (leases, stop) = (world.leases.clone(), leases_stop.clone());
+        tokio::spawn(async move { leases.keep(stop).await })
+    };
+    tokio::spawn(log_counts(world.clone(), drain.clone()));
+
+    reach(&world, &vitals, &drain).await;
+    let controlling = tokio::spawn(control::serve(world.clone(), drain.clone()));
+    Supervisor::new(world.clone(), Arc::clone(&vitals)).run(drain.clone(), kill.clone()).await;
+    let _ = controlling.await;
+
+    // The last events are confirmed before the connection closes: the publisher ends when its last handle is gone.
+    link_stop.cancel();
+    let _ = consuming.await;
+    leases_stop.cancel();
+    let _ = keeping.await;
+    vitals.ended();
+    world.database.close().await;
+    drop((world, vitals));
+    tokio::select! {
+        _ = publishing => {}
+        () = tokio::time::sleep(FLUSH_LIMIT) => tracing::error!("the broker did not take the last events in time"),
+    }
+    let ending = if kill.is_cancelled() { Ending::Killed } else { Ending::Drained };
+    tracing::info!(?ending, "worker ended");
+    Ok(ending)
+}
+
+/// Waits until the database, Redis and the broker have each answered once.
+async fn reach(world: &World, vitals: &Vitals, drain: &CancellationToken) {
+    let mut link = world.link.clone();
+    loop {
+        let database = world.database.check().await.map_err(|error| chain(&error));
+        let redis = world.leases.check().await.map_err(|error| chain(&error));
+        let broker = tokio::time::timeout(REACH_PAUSE, link.wait_for(Option::is_some))
+            .await
+            .map(drop)
+            .map_err(|_| "no connection yet");
+        if let (Ok(()), Ok(()), Ok(())) = (&database, &redis, &broker) {
+            vitals.started();
+            tracing::info!("the database, redis and the broker have answered");
+            return;
+        }
+        tracing::warn!(database = ?database.err(), redis = ?redis.err(), broker = ?broker.err(), "waiting for the services (run `wafleet migrate up` if tables are missing)");
+        tokio::select! { () = drain.cancelled() => return, () = tokio::time::sleep(REACH_PAUSE) => {} }
+    }
+}
+
+async fn watch_signals(drain: CancellationToken, kill: CancellationToken, limit: Duration) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be handled; the default actions apply");
+        return;
+    };
+    let mut next = async || tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
+    let name = next().await;
+    tracing::info!(signal = name, limit_secs = limit.as_secs(), "draining; a second signal kills");
+    drain.cancel();
+    tokio::select! {
+        name = next() => tracing::warn!(signal = name, "second signal: killing"),
+        () = tokio::time::sleep(limit) => tracing::error!("the drain took too long: killing"),
+    }
+    kill.cancel();
+}
+
+async fn log_counts(world: World, stop: CancellationToken) {
+    loop {
+        tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(COUNTS_EVERY) => {} }
+        let counts = serde_json::to_string(&world.counters.snapshot()).unwrap_or_default();
+        tracing::info!(counts, "counts since the start");
+    }
+}

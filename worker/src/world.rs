@@ -1,0 +1,37 @@
+//! What every part of a worker may reach: the services, the keys, the settings.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::broker::consumer::Link;
+use crate::broker::publisher::Publisher;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::database::Database;
+use crate::lease::Leases;
+
+/// Handles to the world outside. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) config: Arc<Config>,
+    pub(crate) database: Database,
+    pub(crate) leases: Leases,
+    pub(crate) publisher: Publisher,
+    pub(crate) link: Link,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// The wall clock, as time since the Unix epoch. Used for what leaves the process; deadlines use monotonic clocks.
+pub(crate) fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// [`unix_time`] in whole seconds.
+pub(crate) fn unix_secs() -> u64 {
+    unix_time().as_secs()
+}
+
+/// [`unix_time`] in milliseconds.
+pub(crate) fn unix_ms() -> u64 {
+    u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX)
+}
