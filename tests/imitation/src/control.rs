@@ -110,7 +110,7 @@ pub(crate) async fn perform(cloud: &Cloud, command: Command) -> Result<Value, Co
             done
         }
         Command::Contact { number, contact, name } => {
-            phone(number).save_contact(&contact, &name);
+            phone(number).save_contact(contact, &name);
             done
         }
         Command::Qr { within_ms } => {
@@ -141,9 +141,9 @@ pub(crate) async fn perform(cloud: &Cloud, command: Command) -> Result<Value, Co
         }
         Command::Receive { number, from, name, text } => {
             let name = name.unwrap_or_else(|| from.to_string());
-            json!({ "id": phone(number).receive_text(&from, &name, &text) })
+            json!({ "id": phone(number).receive_text(from, &name, &text) })
         }
-        Command::Type { number, to, text } => json!({ "id": phone(number).send_text(&to, &text) }),
+        Command::Type { number, to, text } => json!({ "id": phone(number).send_text(to, &text) }),
         Command::Delivered { number, id } => {
             phone(number).confirm_delivery(&id)?;
             done

@@ -147,6 +147,20 @@ macro_rules! as_text {
             }
         }
 
+        impl TryFrom<&str> for $id {
+            type Error = InvalidId;
+
+            fn try_from(text: &str) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl From<&$id> for $id {
+            fn from(id: &$id) -> Self {
+                id.clone()
+            }
+        }
+
         impl From<$id> for String {
             fn from(id: $id) -> Self {
                 id.to_string()
@@ -168,6 +182,32 @@ as_text!(
     GroupId => GroupId::wid,
     Address => Address::wid
 );
+
+impl From<Number> for Address {
+    fn from(number: Number) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&Number> for Address {
+    fn from(number: &Number) -> Self {
+        Self::Number(number.clone())
+    }
+}
+
+impl From<&GroupId> for Address {
+    fn from(group: &GroupId) -> Self {
+        Self::Group(group.clone())
+    }
+}
+
+/// Reads an id that a test wrote down. The control API, which hears from outside, checks its ids before it gets here.
+///
+/// # Panics
+/// When the text is no id of that kind.
+pub(crate) fn written<T>(id: impl TryInto<T, Error: fmt::Debug>) -> T {
+    id.try_into().expect("an id that is written into a test is valid")
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,11 +5,11 @@
 //! use wafleet_imitation::{Imitation, Options};
 //!
 //! let site = Imitation::start(Options::default()).await?;
-//! let anna = site.phone(&"4915112345678".parse()?, "Anna");
+//! let anna = site.phone("4915112345678", "Anna");
 //! // … a browser opens `site.url()` …
 //! let code = site.wait_for_qr(std::time::Duration::from_secs(30)).await?;
 //! anna.scan(&code).await?;
-//! let id = anna.receive_text(&"4915187654321".parse()?, "Bert", "hello");
+//! let id = anna.receive_text("4915187654321", "Bert", "hello");
 //! # let _ = id;
 //! # Ok(())
 //! # }
@@ -31,6 +31,7 @@ mod record;
 mod server;
 mod wire;
 
+use std::fmt::Debug;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub use phone::Phone;
 pub use record::{Chatstate, Departure, Refusal};
 
 use cloud::{Cloud, State};
+use ids::written;
 
 /// How long the control API waits for something that should happen soon.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
@@ -102,14 +104,22 @@ impl Imitation {
     }
 
     /// Somebody with a phone. Asking again for the same number gives another handle on the same phone.
-    pub fn phone(&self, number: &Number, name: &str) -> Phone {
-        self.cloud.change(|state, _| state.introduce(number).name = Some(name.to_owned()));
-        Phone::of(&self.cloud, number.clone())
+    ///
+    /// # Panics
+    /// When `number` is text that is no phone number.
+    pub fn phone(&self, number: impl TryInto<Number, Error: Debug>, name: &str) -> Phone {
+        let number: Number = written(number);
+        self.cloud.change(|state, _| state.introduce(&number).name = Some(name.to_owned()));
+        Phone::of(&self.cloud, number)
     }
 
     /// From now on this number is not on WhatsApp. All others are.
-    pub fn nobody(&self, number: &Number) {
-        self.cloud.change(|state, _| state.remove_number(number));
+    ///
+    /// # Panics
+    /// When `number` is text that is no phone number.
+    pub fn nobody(&self, number: impl TryInto<Number, Error: Debug>) {
+        let number: Number = written(number);
+        self.cloud.change(|state, _| state.remove_number(&number));
     }
 
     /// The QR code of the page that dialled last, if one is on display.

@@ -1,9 +1,10 @@
 //! A phone: what its owner can do to the pages linked to it, and to people who write to him.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::cloud::{Cloud, ControlError, DeviceId, Restrict};
-use crate::ids::{Address, GroupId, Number};
+use crate::ids::{Address, GroupId, Number, written};
 use crate::record::Departure;
 use crate::wire::Ban;
 
@@ -11,6 +12,8 @@ use crate::wire::Ban;
 const CONFIRMATION: Duration = Duration::from_secs(10);
 
 /// A handle on somebody's phone. Several may exist, link pages and write to each other.
+///
+/// Numbers and addresses are given as text or as ids; text that is no id panics, because it is a mistake of the test.
 #[derive(Clone, Debug)]
 pub struct Phone {
     cloud: Cloud,
@@ -101,25 +104,28 @@ impl Phone {
     }
 
     /// Saves a name in the address book. Pages learn it when they connect.
-    pub fn save_contact(&self, contact: &Number, name: &str) {
+    pub fn save_contact(&self, contact: impl TryInto<Number, Error: Debug>, name: &str) {
+        let contact: Number = written(contact);
         self.cloud.change(|state, _| {
-            state.introduce(contact);
-            state.introduce(&self.number).address_book.insert(contact.clone(), name.to_owned());
+            state.introduce(&contact);
+            state.introduce(&self.number).address_book.insert(contact, name.to_owned());
         });
     }
 
     /// A message from somebody else. Gives its id.
-    pub fn receive_text(&self, from: &Number, name: &str, text: &str) -> String {
+    pub fn receive_text(&self, from: impl TryInto<Number, Error: Debug>, name: &str, text: &str) -> String {
+        let from: Number = written(from);
         self.cloud.change(|state, now| {
-            state.introduce(from).name = Some(name.to_owned());
+            state.introduce(&from).name = Some(name.to_owned());
             state.introduce(&self.number);
-            state.type_on_phone(from, &Address::Number(self.number.clone()), text, now)
+            state.type_on_phone(&from, &Address::Number(self.number.clone()), text, now)
         })
     }
 
     /// A message typed on the phone itself. Gives its id.
-    pub fn send_text(&self, to: &Address, text: &str) -> String {
-        self.cloud.change(|state, now| state.type_on_phone(&self.number, to, text, now))
+    pub fn send_text(&self, to: impl TryInto<Address, Error: Debug>, text: &str) -> String {
+        let to: Address = written(to);
+        self.cloud.change(|state, now| state.type_on_phone(&self.number, &to, text, now))
     }
 
     /// This phone's owner got a message that a page sent him (ack 2).
@@ -139,8 +145,13 @@ impl Phone {
     }
 
     /// Creates a group that this phone's owner owns.
-    pub fn create_group(&self, subject: &str, members: &[Number]) -> GroupId {
-        self.cloud.change(|state, _| state.create_group(subject, &self.number, members))
+    pub fn create_group<N: TryInto<Number, Error: Debug>>(
+        &self,
+        subject: &str,
+        members: impl IntoIterator<Item = N>,
+    ) -> GroupId {
+        let members: Vec<Number> = members.into_iter().map(written).collect();
+        self.cloud.change(|state, _| state.create_group(subject, &self.number, &members))
     }
 
     /// What the pages linked to this phone sent.
