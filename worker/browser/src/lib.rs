@@ -13,6 +13,6 @@ mod page;
 pub use cdp::{Cdp, CdpError, CdpEvent, CdpEvents, CdpEventsEnd};
 pub use chromium::{Chromium, End, Exit, Flavor, LaunchError, LaunchOptions, Sandbox};
 pub use page::{
-    Ack, CallError, Capabilities, Me, Message, MessageSource, Page, PageError, PageEvent, PageOptions, SendText, Sent,
-    Status, built_in_bundle,
+    Ack, CRASH_NOTICED_WITHIN, CallError, Capabilities, DETACHED_NOTICED_WITHIN, HANG_NOTICED_WITHIN, Me, Message,
+    MessageSource, Page, PageError, PageEvent, PageOptions, SendText, Sent, Status, built_in_bundle,
 };

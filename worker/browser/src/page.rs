@@ -1,16 +1,56 @@
 //! The driver of the one tab: typed calls into the page, [`PageEvent`]s out of it.
+//!
+//! A task owns the tab; [`Page`] is the handle to it. Calls go to the adapter, a piece of
+//! JavaScript that the task puts into every document that is loaded; the adapter's events come
+//! back through one binding. What goes wrong is noticed within [`CRASH_NOTICED_WITHIN`],
+//! [`DETACHED_NOTICED_WITHIN`] and [`HANG_NOTICED_WITHIN`].
 
+mod document;
+mod driver;
 mod model;
+mod pulse;
+mod tab;
+mod wire;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot, watch};
 use url::Url;
 
+use crate::chromium::Version;
 use crate::{CdpError, Chromium};
 
+use document::Document;
+use driver::{Driver, Published, Request};
+use tab::Setup;
+
 pub use model::{Ack, Capabilities, Me, Message, MessageSource, PageEvent, SendText, Sent, Status};
+
+/// A tab whose process ends is noticed within this time; Chromium says it in 0.2–0.3 s.
+pub const CRASH_NOTICED_WITHIN: Duration = Duration::from_secs(2);
+
+/// A browser that ends, or whose connection ends, is noticed within this time: the pipe says it at once.
+pub const DETACHED_NOTICED_WITHIN: Duration = Duration::from_secs(1);
+
+/// A page or a browser that stands still is noticed within this time: a heartbeat every 5 s, two
+/// silences of 5 s (2 s for the browser), then 2 s for the attempt to free the page and 2 s to see
+/// whether it helped.
+pub const HANG_NOTICED_WITHIN: Duration = Duration::from_secs(20);
+
+/// Events that may wait for their reader. A reader that lets them wait for longer than the
+/// connection can hold more makes the page be loaded again.
+const EVENT_QUEUE: usize = 1024;
+
+/// Requests to the driver that may wait; each of them holds up the next anyway.
+const REQUEST_QUEUE: usize = 8;
+
+/// After an own logout WhatsApp Web clears its databases and is back at its codes in a few seconds.
+const LOGOUT_WITHIN: Duration = Duration::from_secs(45);
 
 /// How a page is opened.
 #[derive(Debug, Clone)]
@@ -65,78 +105,193 @@ pub enum CallError {
     NotReady,
 }
 
-/// A handle to the one tab of a session. Clones drive the same tab; it ends with the browser.
+/// A handle to the one tab of a session. Clones drive the same tab; when the last one is dropped,
+/// the tab is left alone and the events end.
 #[derive(Debug, Clone)]
-pub struct Page {}
+pub struct Page {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    requests: mpsc::Sender<Request>,
+    document: watch::Receiver<Option<Document>>,
+    status: watch::Receiver<Status>,
+    owned_until: watch::Sender<Option<SystemTime>>,
+    call_timeout: Duration,
+}
 
 impl Page {
     /// Opens the address in a tab and keeps the adapter in it, through every later load.
     ///
-    /// The receiver must be drained; it ends after [`PageEvent::Detached`].
+    /// Returns when the site has answered; the page's state and its code follow as events. The
+    /// receiver must be drained. It ends after [`PageEvent::Detached`].
+    ///
+    /// # Errors
+    /// When the browser fails, or the address cannot be loaded.
     pub async fn open(
-        _chromium: &Chromium,
-        _options: PageOptions,
+        chromium: &Chromium,
+        options: PageOptions,
     ) -> Result<(Page, mpsc::Receiver<PageEvent>), PageError> {
-        todo!()
+        // The page cannot know the name beforehand, and the adapter removes it from its sight.
+        let setup = Setup {
+            binding: format!("b{:016x}", RandomState::new().build_hasher().finish()),
+            identity: chromium.version().map(Version::page_override),
+        };
+        let (document, document_seen) = watch::channel(None);
+        let (status, status_seen) = watch::channel(Status::default());
+        let (owned_until, owned_until_seen) = watch::channel(None);
+        let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
+        let (requests, request_queue) = mpsc::channel(REQUEST_QUEUE);
+        let call_timeout = options.call_timeout;
+        let published = Published { document, status };
+        let driver =
+            Driver::open(chromium.cdp(), setup, options, published, events, request_queue, owned_until_seen).await?;
+        tokio::spawn(driver.run());
+        let shared = Shared { requests, document: document_seen, status: status_seen, owned_until, call_timeout };
+        Ok((Page { shared: Arc::new(shared) }, event_queue))
     }
 
     /// Where the page stands now.
+    ///
+    /// # Errors
+    /// See [`CallError`].
     pub async fn status(&self) -> Result<Status, CallError> {
-        todo!()
+        self.call("status", json!(null)).await
     }
 
-    /// Loads the page again in the same tab. [`PageEvent::Loading`] follows.
+    /// Loads the page again in the same tab, also after a crash. [`PageEvent::Loading`] follows.
+    ///
+    /// # Errors
+    /// [`CallError::Gone`] when the tab or the browser is gone, [`CallError::Timeout`].
     pub async fn reload(&self) -> Result<(), CallError> {
-        todo!()
+        self.request(Request::Reload).await
     }
 
     /// Closes the tab and opens the address in a new one; the event receiver stays the same.
     ///
-    /// Closing is what makes Chromium write the page's `localStorage` to disk.
+    /// Closing makes Chromium write the page's `localStorage` to disk, where a part of the
+    /// credentials lies: without it a kill some 30 s after pairing was measured to lose the session.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload), and code `navigation_failed` when the address cannot be loaded.
     pub async fn reopen(&self) -> Result<(), CallError> {
-        todo!()
+        self.request(Request::Reopen).await
     }
 
-    /// Asks for a new series of codes.
+    /// Asks for a new series of codes; the first follows as [`PageEvent::Qr`].
+    ///
+    /// # Errors
+    /// See [`CallError`].
     pub async fn refresh_qr(&self) -> Result<(), CallError> {
-        todo!()
+        self.call("refresh_qr", json!(null)).await
     }
 
     /// Asks for the eight characters to type on the phone whose number is `phone`, in E.164 digits.
-    pub async fn link_code(&self, _phone: &str) -> Result<String, CallError> {
-        todo!()
+    ///
+    /// The code also comes as [`PageEvent::LinkCode`], and so do its replacements.
+    ///
+    /// # Errors
+    /// Codes `invalid_phone` and `cannot_get_code_for_already_authenticated`, and see [`CallError`].
+    pub async fn link_code(&self, phone: &str) -> Result<String, CallError> {
+        self.call("link_code", json!({ "phone": phone })).await
     }
 
-    /// Sends a text, unless the page already holds a message of this id.
-    pub async fn send_text(&self, _message: &SendText) -> Result<Sent, CallError> {
-        todo!()
+    /// Sends a text, unless the page already holds a message of this id, and waits for the server's ack.
+    ///
+    /// When the ack does not come within the call's time, the answer has ack 0: the page holds the
+    /// message and sends it as soon as it can. The same call later finds it.
+    ///
+    /// # Errors
+    /// Without effect: codes `no_such_number`, `invalid_recipient`, `invalid_message_id`,
+    /// `chat_not_found`, `not_owner`, `lookup_failed`, and [`CallError::NotReady`]. Given up by
+    /// WhatsApp: `send_failed`. Perhaps sent: [`CallError::Timeout`] and [`CallError::Gone`]; then
+    /// [`find_message`](Self::find_message), or the same call again, tells.
+    pub async fn send_text(&self, message: &SendText) -> Result<Sent, CallError> {
+        self.assert_owned()?;
+        self.call("send_text", message).await
     }
 
-    /// Looks up an own message by its id.
-    pub async fn find_message(&self, _to: &str, _message_id: &str) -> Result<Option<Sent>, CallError> {
-        todo!()
+    /// Looks up an own message by its id, in memory and in the page's database.
+    ///
+    /// # Errors
+    /// Codes `invalid_recipient`, `invalid_message_id` and `lookup_failed`, and see [`CallError`].
+    pub async fn find_message(&self, to: &str, message_id: &str) -> Result<Option<Sent>, CallError> {
+        self.call("find_message", json!({ "to": to, "message_id": message_id })).await
     }
 
-    /// Unlinks this device and waits until the page is back at its QR.
+    /// Unlinks this device and waits until the page is back at its codes.
+    ///
+    /// # Errors
+    /// [`CallError::Timeout`] when it is not back after 45 s, and see [`CallError`].
     pub async fn logout(&self) -> Result<(), CallError> {
-        todo!()
+        if !self.status().await?.registered {
+            return Ok(());
+        }
+        self.assert_owned()?;
+        let mut status = self.shared.status.clone();
+        match self.call::<()>("logout", json!(null)).await {
+            // The page loads itself anew when it is done; its answer may get lost in that.
+            Ok(()) | Err(CallError::Gone | CallError::Timeout) => {}
+            Err(error) => return Err(error),
+        }
+        let out = |status: &Status| !status.registered && status.stream_mode.as_deref() == Some("QR");
+        match tokio::time::timeout(LOGOUT_WITHIN, status.wait_for(out)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(CallError::Gone),
+            Err(_) => Err(CallError::Timeout),
+        }
     }
 
     /// What the page's store holds from `unix_secs` on, oldest first, at most `limit`.
-    pub async fn messages_since(&self, _unix_secs: i64, _limit: u32) -> Result<Vec<Message>, CallError> {
-        todo!()
+    ///
+    /// For own messages [`Message::source`] is only known if they were sent since the last load.
+    ///
+    /// # Errors
+    /// See [`CallError`]. A chat that cannot be read is left out and reported as [`PageEvent::Fault`].
+    pub async fn messages_since(&self, unix_secs: i64, limit: u32) -> Result<Vec<Message>, CallError> {
+        self.call("messages_since", json!({ "since": unix_secs, "limit": limit })).await
     }
 
     /// Says until when the caller owns the session: after it the page refuses to send (`not_owner`).
     ///
-    /// To be called at each renewal of the lease. Never called, only the worker's own life counts:
-    /// the page refuses 12 s after this process last ran.
-    pub fn owned_until(&self, _deadline: SystemTime) {
-        todo!()
+    /// To be called at each renewal of the lease. Worker and page compare with the same clock, so a
+    /// word that was held up on its way extends nothing. Never called, only the worker's own life
+    /// counts: the page refuses 12 s after this process last ran.
+    pub fn owned_until(&self, deadline: SystemTime) {
+        self.shared.owned_until.send_replace(Some(deadline));
+    }
+
+    fn assert_owned(&self) -> Result<(), CallError> {
+        match *self.shared.owned_until.borrow() {
+            Some(until) if until < SystemTime::now() => Err(CallError::Page {
+                name: "NotOwner".into(),
+                code: Some("not_owner".into()),
+                message: "the session is no longer owned".into(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn call<T: DeserializeOwned>(&self, name: &str, arguments: impl Serialize) -> Result<T, CallError> {
+        let document = self.shared.document.borrow().clone().ok_or(CallError::NotReady)?;
+        document.call(name, arguments, self.shared.call_timeout).await
+    }
+
+    async fn request(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<(), CallError>>) -> Request,
+    ) -> Result<(), CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.requests.send(request(reply)).await.map_err(|_| CallError::Gone)?;
+        answer.await.unwrap_or(Err(CallError::Gone))
     }
 }
 
 /// The in-page adapter that was built with this crate.
+///
+/// A replacement must be a script that defines `wafleetAdapter.install(options)`, whose result has
+/// the methods `call(name, arguments, timeout)` and `beat(ownedUntil)`.
 pub fn built_in_bundle() -> &'static str {
-    ""
+    include_str!(concat!(env!("OUT_DIR"), "/page/dist/adapter.js"))
 }

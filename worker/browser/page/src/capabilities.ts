@@ -1,0 +1,66 @@
+// The self-test: every binding of wa-js and of WhatsApp that this adapter uses is touched once.
+// WhatsApp publishes several builds a day, so one of them will miss something some day; then it is
+// known by name, and the session goes on with the rest.
+
+import type { Library } from './library';
+import type { Capabilities } from './protocol';
+import { site, version } from './site';
+
+type Binding = [name: string, touch: (library: Library) => unknown];
+
+const BINDINGS: Binding[] = [
+  ['Conn', (w) => w.whatsapp.Conn],
+  ['Stream', (w) => w.whatsapp.Stream],
+  ['Socket', (w) => w.whatsapp.Socket],
+  ['Socket.logout', (w) => w.whatsapp.Socket.logout],
+  ['BackendEventBus.triggerRefreshQR', () => site('WAWebBackendEventBus').BackendEventBus.triggerRefreshQR],
+  ['isRegistered', (w) => w.whatsapp.functions.isRegistered],
+  ['isLoggedIn', (w) => w.whatsapp.functions.isAuthenticated ?? w.whatsapp.functions.isLoggedIn],
+  ['UserPrefs.getMaybeMePnUser', (w) => w.whatsapp.UserPrefs.getMaybeMePnUser],
+  ['UserPrefs.getMaybeMeLidUser', (w) => w.whatsapp.UserPrefs.getMaybeMeLidUser],
+  ['waNoiseInfo.get', (w) => w.whatsapp.multidevice.waNoiseInfo.get],
+  ['waSignalStore.getRegistrationInfo', (w) => w.whatsapp.multidevice.waSignalStore.getRegistrationInfo],
+  ['adv.getADVSecretKey', (w) => w.whatsapp.multidevice.adv.getADVSecretKey],
+  ['Base64.encodeB64', (w) => w.whatsapp.Base64.encodeB64],
+  ['ChatStore', (w) => w.whatsapp.ChatStore.getModelsArray],
+  ['MsgStore', (w) => w.whatsapp.MsgStore.get],
+  ['MsgKey.fromString', (w) => w.whatsapp.MsgKey.fromString],
+  ['WidFactory.createWid', (w) => w.whatsapp.WidFactory.createWid],
+  ['lidPnCache.getCurrentLid', (w) => w.whatsapp.lidPnCache.getCurrentLid],
+  ['lidPnCache.getPhoneNumber', (w) => w.whatsapp.lidPnCache.getPhoneNumber],
+  ['findOrCreateLatestChat', (w) => w.whatsapp.functions.findOrCreateLatestChat],
+  ['queryWidExists', (w) => w.whatsapp.functions.queryWidExists],
+  ['addAndSendMsgToChat', (w) => w.whatsapp.functions.addAndSendMsgToChat],
+  ['getEphemeralFields', (w) => w.whatsapp.functions.getEphemeralFields],
+  ['unixTime', (w) => w.whatsapp.functions.unixTime],
+  ['getSearchContext', (w) => w.whatsapp.functions.getSearchContext],
+  ['msgFindByDirection', (w) => w.whatsapp.functions.msgFindByDirection],
+  ['handleChatSimpleReceipt', (w) => w.whatsapp.functions.handleChatSimpleReceipt],
+  ['handleGroupSimpleReceipt', (w) => w.whatsapp.functions.handleGroupSimpleReceipt],
+  ['initializeAltDeviceLinking', (w) => w.whatsapp.functions.initializeAltDeviceLinking],
+  ['genLinkDeviceCodeForPhoneNumber', (w) => w.whatsapp.functions.genLinkDeviceCodeForPhoneNumber],
+  ['chat.find', (w) => w.chat.find],
+  ['chat.getMessageById', (w) => w.chat.getMessageById],
+  ['chat.getMessages', (w) => w.chat.getMessages],
+  ['chat.sendTextMessage', (w) => w.chat.sendTextMessage],
+  ['conn.genLinkDeviceCodeForPhoneNumber', (w) => w.conn.genLinkDeviceCodeForPhoneNumber],
+];
+
+function isThere(touch: () => unknown): boolean {
+  try {
+    const value = touch();
+    return value !== undefined && value !== null;
+  } catch {
+    return false;
+  }
+}
+
+export function capabilities(library: Library): Capabilities {
+  const missing = BINDINGS.filter(([, touch]) => !isThere(() => touch(library)));
+  return {
+    tried: BINDINGS.length,
+    missing: missing.map(([name]) => name),
+    version: version(),
+    library: library.version,
+  };
+}

@@ -1,0 +1,128 @@
+// The adapter: evaluated by the worker into every new document of the tab, with the debugging
+// protocol and not as a script of the page, so the page's content policy has no say.
+//
+// It first only waits for the page to be itself, then reports its state and the QR from the page's
+// own models; wa-js comes in when linking begins or the device is linked. Nothing of it stays
+// visible in the page: the worker holds the returned object, the binding is taken and removed.
+
+import { Acks } from './acks';
+import { capabilities } from './capabilities';
+import { Failure, describe, within } from './errors';
+import { messagesSince } from './history';
+import { LazyLibrary } from './library';
+import { linkCode, watchLinkCodes } from './linking';
+import { watchMessages } from './live';
+import { Outbox } from './outbox';
+import { Ownership } from './ownership';
+import { coreModules } from './probe';
+import { VERSION, type Answer, type Options, type Status } from './protocol';
+import { Qr } from './qr';
+import { Sender, SentIds, type Text } from './send';
+import { site } from './site';
+import { status, watchStatus } from './status';
+
+type Handler = (args: never, deadline: number) => unknown;
+
+class Adapter {
+  readonly version = VERSION;
+  readonly #outbox: Outbox;
+  readonly #ownership: Ownership;
+  readonly #qr: Qr;
+  readonly #library: LazyLibrary;
+  readonly #sent = new SentIds();
+  readonly #sender: Sender;
+  #probed = false;
+  #linking = false;
+
+  constructor(options: Options) {
+    this.#outbox = new Outbox(takeBinding(options.binding));
+    this.#ownership = new Ownership(options.owned_until);
+    this.#qr = new Qr(this.#outbox);
+    this.#sender = new Sender(this.#ownership, this.#sent);
+    const acks = new Acks();
+    this.#library = new LazyLibrary(
+      () => this.#outbox.push({ type: 'phase', phase: 'library' }),
+      (library) => {
+        watchMessages(library, this.#outbox, this.#sent, acks);
+        watchLinkCodes(library, this.#outbox);
+        this.#outbox.push({ type: 'ready', capabilities: capabilities(library) });
+      },
+    );
+  }
+
+  async start(): Promise<void> {
+    await coreModules();
+    this.#probed = true;
+    this.#outbox.push({ type: 'phase', phase: 'probed' });
+    watchStatus(this.#outbox, (now) => this.#look(now));
+  }
+
+  /** Cheap and synchronous: proves that the page answers, and carries the worker's ownership. */
+  beat(ownedUntil: number): number {
+    this.#ownership.until = ownedUntil;
+    return VERSION;
+  }
+
+  /** Runs a call of the worker. Never rejects: the answer is a value. */
+  async call(name: string, args: unknown, timeoutMs: number): Promise<Answer> {
+    try {
+      const handler = Object.hasOwn(this.#calls, name) ? this.#calls[name] : undefined;
+      if (handler === undefined) throw new Failure('unknown_call', `no call ${name}`);
+      if (!this.#probed) throw new Failure('not_ready', 'the page is still loading', 'NotReady');
+      const work = async () => handler(args as never, performance.now() + timeoutMs);
+      return { ok: (await within(timeoutMs, work())) ?? null };
+    } catch (error) {
+      return { err: describe(error) };
+    }
+  }
+
+  readonly #calls: Record<string, Handler> = {
+    status: (): Status => status(),
+
+    refresh_qr: () => this.#qr.refresh(),
+
+    link_code: async ({ phone }: { phone: string }) => linkCode(await this.#library.get(), phone, this.#outbox),
+
+    // wa-js' own logout waits for an event that WhatsApp no longer raises. The worker waits for the
+    // state to change instead.
+    logout: () => site('WAWebSocketModel').Socket.logout(),
+
+    send_text: async (message: Text, deadline: number) =>
+      this.#sender.sendText(await this.#library.get(), message, deadline),
+
+    find_message: async ({ to, message_id }: { to: string; message_id: string }) =>
+      this.#sender.find(await this.#library.get(), to, message_id),
+
+    messages_since: async ({ since, limit }: { since: number; limit: number }) =>
+      messagesSince(await this.#library.get(), since, limit, this.#sent, this.#outbox),
+  };
+
+  #look(now: Status): void {
+    this.#qr.look(now);
+    // Linking begins when a page that showed codes starts to load the account.
+    if (now.stream_mode === 'QR') this.#linking = true;
+    const linked = now.registered || now.stream_mode === 'MAIN';
+    const begins = this.#linking && now.stream_mode === 'SYNCING';
+    if ((linked || begins) && !this.#library.started) {
+      this.#library.get().catch((error: unknown) => this.#outbox.fault('wa-js', error));
+    }
+  }
+}
+
+/** Takes the binding out of the page's sight and returns it. */
+function takeBinding(name: string): (payload: string) => void {
+  const globals = globalThis as unknown as Record<string, unknown>;
+  const binding = globals[name];
+  if (typeof binding !== 'function') throw new Error('the binding is missing');
+  delete globals[name];
+  return (payload) => {
+    binding(payload);
+  };
+}
+
+/** Called once per document by the worker, which keeps the result. */
+export function install(options: Options): Adapter {
+  const adapter = new Adapter(options);
+  void adapter.start();
+  return adapter;
+}

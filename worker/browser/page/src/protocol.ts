@@ -1,0 +1,102 @@
+// What crosses between the page and the worker. The other half is `src/page/` of the Rust crate;
+// both sides change together, and VERSION says when they no longer understand each other.
+
+export const VERSION = 1;
+
+export interface Me {
+  id: string;
+  lid: string | null;
+  name: string | null;
+  platform: string | null;
+}
+
+export interface Status {
+  stream_mode: string | null;
+  stream_info: string | null;
+  socket_state: string | null;
+  registered: boolean;
+  logged_in: boolean;
+  me: Me | null;
+  version: string | null;
+}
+
+export interface Message {
+  key: string;
+  id: string;
+  chat_id: string;
+  from_me: boolean;
+  sender_id: string;
+  sender_phone: string | null;
+  sender_lid: string | null;
+  kind: string;
+  text: string | null;
+  timestamp: number;
+  ack: number;
+  has_media: boolean;
+  quoted_id: string | null;
+  notify_name: string | null;
+  source: 'this_session' | 'phone' | null;
+}
+
+export interface Ack {
+  keys: string[];
+  chat_id: string;
+  sender_id: string | null;
+  ack: number;
+}
+
+export interface Capabilities {
+  tried: number;
+  missing: string[];
+  version: string | null;
+  library: string | null;
+}
+
+export interface Sent {
+  key: string;
+  chat_id: string;
+  ack: number;
+  found: boolean;
+  timestamp: number;
+}
+
+/** How far the adapter has come in this document. */
+export type Phase =
+  /** WhatsApp's core modules are there. */
+  | 'probed'
+  /** wa-js has been started and is getting ready. */
+  | 'library';
+
+export type Event =
+  | { type: 'phase'; phase: Phase }
+  | { type: 'state'; status: Status }
+  | { type: 'qr'; code: string; first: boolean }
+  | { type: 'qr_idle' }
+  | { type: 'link_code'; code: string; expires_at: number | null }
+  | { type: 'ready'; capabilities: Capabilities }
+  | { type: 'message'; message: Message }
+  | { type: 'ack'; ack: Ack }
+  | { type: 'fault'; what: string };
+
+/** What goes through the binding: numbered from 1 in each document, so that a loss shows. */
+export interface Batch {
+  v: typeof VERSION;
+  seq: number;
+  events: Event[];
+}
+
+export interface CallError {
+  name: string;
+  code: string | null;
+  message: string;
+}
+
+/** Every call answers with one of the two, by value. */
+export type Answer = { ok: unknown } | { err: CallError };
+
+export interface Options {
+  /** The name of the binding that takes batches. */
+  binding: string;
+  /** Unix milliseconds: the adapter refuses to send after it, until it hears of a later one. */
+  owned_until: number;
+}
