@@ -4,7 +4,6 @@ mod client;
 mod keys;
 mod migrate;
 mod session;
-mod story;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod health;
 pub mod logging;
+pub mod story;
 pub mod worker;
 
 mod boottime;

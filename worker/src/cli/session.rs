@@ -10,9 +10,9 @@ use wafleet_protocol::id::{CommandId, PhoneNumber, SessionId, WorkspaceId};
 use wafleet_protocol::lane::Lane;
 
 use super::client::{Client, Events};
-use super::story::{qr_picture, sentence};
 use super::{Target, Waiting};
 use crate::config::Settings;
+use crate::story::{qr_picture, sentence};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SessionCommand {

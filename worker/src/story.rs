@@ -7,8 +7,13 @@ use qrcode::{EcLevel, QrCode};
 use wafleet_protocol::event::{Envelope, Event};
 
 /// One line for one event. Shows what the person asked for, so it may hold a number or a text.
-pub(super) fn sentence(envelope: &Envelope) -> String {
-    let text = match &envelope.event {
+pub fn sentence(envelope: &Envelope) -> String {
+    format!("{}  {}", json_text(&envelope.occurred_at), happening(&envelope.event))
+}
+
+/// What happened, without when.
+pub fn happening(event: &Event) -> String {
+    match event {
         Event::SessionStatus(told) => {
             let phone = told.phone.as_ref().map(|phone| format!(" as +{}", phone.as_str())).unwrap_or_default();
             format!("session is {}{phone} ({:?})", told.status, told.cause)
@@ -32,8 +37,7 @@ pub(super) fn sentence(envelope: &Envelope) -> String {
             format!("{} {}{why}", result.command_type, result.outcome.as_str())
         }
         Event::RuntimeIncompatible(told) => format!("the page lacks {}", told.missing.join(", ")),
-    };
-    format!("{}  {text}", json_text(&envelope.occurred_at))
+    }
 }
 
 fn json_text(value: &impl serde::Serialize) -> String {
@@ -41,7 +45,7 @@ fn json_text(value: &impl serde::Serialize) -> String {
 }
 
 /// The QR as block characters, dark on light whatever the terminal's colours are.
-pub(super) fn qr_picture(code: &str) -> Option<String> {
+pub fn qr_picture(code: &str) -> Option<String> {
     let qr = QrCode::with_error_correction_level(code, EcLevel::L).ok()?;
     let picture =
         qr.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).quiet_zone(true).build();
