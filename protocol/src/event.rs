@@ -2,7 +2,7 @@
 //!
 //! Every event travels in one [`Envelope`]. Consumers deduplicate by its `id`, order by `(epoch, seq)` within a session,
 //! and ignore fields and types they do not know: new ones are added without a new version. Whatever names or quotes a
-//! person is [`Personal`], so `Debug` of an event is fit for a log.
+//! person is [`Personal`](crate::personal::Personal), so `Debug` of an event is fit for a log.
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 use serde_json::value::RawValue;

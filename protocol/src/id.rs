@@ -1,6 +1,6 @@
 //! Identifiers as types: whoever holds one holds a checked one.
 //!
-//! Every identifier is parsed once, at the edge, by [`FromStr`](std::str::FromStr) or [`TryFrom`], and is plain text
+//! Every identifier is parsed once, at the edge, by [`FromStr`] or [`TryFrom`], and is plain text
 //! (or, for [`WorkspaceId`], a number) on the wire. What a parser refuses, it refuses with an [`IdError`] that names
 //! the kind of identifier and the fault, and never repeats the input.
 //!

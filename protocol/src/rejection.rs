@@ -135,6 +135,38 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// Every reason, for counters that exist before they count.
+    pub const REASONS: [&'static str; 28] = [
+        "too_large",
+        "missing_header",
+        "header_not_text",
+        "header_too_long",
+        "malformed_header",
+        "unsigned",
+        "malformed_signature",
+        "unknown_key",
+        "key_expired",
+        "wrong_role",
+        "foreign_scope",
+        "bad_signature",
+        "wrong_audience",
+        "bad_content_type",
+        "bad_id",
+        "issued_in_future",
+        "expired",
+        "lifetime_too_long",
+        "not_json",
+        "too_deep",
+        "duplicate_field",
+        "unknown_type",
+        "unknown_version",
+        "type_mismatch",
+        "invalid_field",
+        "misrouted",
+        "body_changed",
+        "unknown_session",
+    ];
+
     /// The stable word for dead letters, counters and the audit trail.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -166,6 +198,53 @@ impl Rejection {
             Self::Misrouted => "misrouted",
             Self::BodyChanged => "body_changed",
             Self::UnknownSession => "unknown_session",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn reasons_are_distinct_words_and_all_listed() {
+        let text = || String::from("data.to");
+        let all = [
+            Rejection::TooLarge { max: 1 },
+            Rejection::MissingHeader { name: "type" },
+            Rejection::HeaderNotText { name: "type" },
+            Rejection::HeaderTooLong { name: "type", max: 512 },
+            Rejection::MalformedHeader { name: "type" },
+            Rejection::Unsigned,
+            Rejection::MalformedSignature,
+            Rejection::UnknownKey,
+            Rejection::KeyExpired,
+            Rejection::WrongRole,
+            Rejection::ForeignScope,
+            Rejection::BadSignature,
+            Rejection::WrongAudience,
+            Rejection::BadContentType,
+            Rejection::BadId { name: "message_id" },
+            Rejection::IssuedInFuture,
+            Rejection::Expired,
+            Rejection::LifetimeTooLong { max_secs: 1 },
+            Rejection::NotJson,
+            Rejection::TooDeep { max: 32 },
+            Rejection::DuplicateField { path: text() },
+            Rejection::UnknownType,
+            Rejection::UnknownVersion { version: 2 },
+            Rejection::TypeMismatch,
+            Rejection::InvalidField { path: text(), why: "is missing".to_owned() },
+            Rejection::Misrouted,
+            Rejection::BodyChanged,
+            Rejection::UnknownSession,
+        ];
+        assert_eq!(all.each_ref().map(Rejection::reason), Rejection::REASONS);
+        assert_eq!(BTreeSet::from(Rejection::REASONS).len(), Rejection::REASONS.len());
+        for rejection in &all {
+            assert!(rejection.reason().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{rejection}");
         }
     }
 }

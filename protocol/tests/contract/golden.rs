@@ -6,6 +6,7 @@ use std::fs;
 use serde_json::Value;
 use wafleet_protocol::command::{Command, CommandBody};
 use wafleet_protocol::event::{Envelope, Event};
+use wafleet_protocol::rejection::Rejection;
 
 use crate::samples;
 use crate::{check_file, crate_path, file_names};
@@ -89,4 +90,15 @@ fn debug_output_shows_nothing_personal() {
     for canary in personal.iter().chain(&secret) {
         assert!(!output.contains(canary), "{canary} shows in {output}");
     }
+}
+
+#[test]
+fn the_readme_explains_every_reason_and_shows_the_published_php() {
+    let readme = fs::read_to_string(crate_path("README.md")).expect("the front page");
+    for reason in Rejection::REASONS {
+        assert!(readme.contains(&format!("\n| `{reason}` | ")), "{reason}");
+    }
+    let php = fs::read_to_string(crate_path("vectors/sign.php")).expect("published");
+    let (_, function) = php.split_once("\nfunction ").expect("one function");
+    assert!(readme.contains(&format!("\nfunction {}", function.trim_end())), "the README shows another function");
 }
