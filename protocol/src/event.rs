@@ -36,9 +36,10 @@ pub struct Envelope {
     pub session_id: SessionId,
     /// The worker that tells it.
     pub worker_id: WorkerId,
-    /// The session's fence under which it is told; grows with every change of owner.
+    /// The session's fence under which it is told; grows with every change of owner. 0: an answer of a worker that does not
+    /// own the session, such as the result of `session.start`; it is not part of the session's numbered story.
     pub epoch: u64,
-    /// Counts the events of one session and epoch from 1, without gaps.
+    /// Counts the events of one session and epoch from 1, without gaps; 0 in epoch 0.
     pub seq: u64,
     /// When it happened.
     pub occurred_at: Timestamp,
