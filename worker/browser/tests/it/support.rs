@@ -134,3 +134,13 @@ pub(crate) async fn until(what: &str, mut fact: impl FnMut() -> bool) {
     };
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
+
+/// As `until`, for a fact that has to be asked for.
+pub(crate) async fn until_async(what: &str, mut fact: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !fact().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
