@@ -91,10 +91,11 @@ impl Drop for Database {
             runtime.block_on(async {
                 let mut connection = MySqlConnection::connect(&server).await?;
                 // Whoever still has a transaction open would make DROP DATABASE wait for it.
-                let others: Vec<u64> = sqlx::query_scalar("SELECT ID FROM information_schema.PROCESSLIST WHERE DB = ?")
-                    .bind(&name)
-                    .fetch_all(&mut connection)
-                    .await?;
+                let others: Vec<u64> =
+                    sqlx::query_scalar("SELECT CAST(ID AS UNSIGNED) FROM information_schema.PROCESSLIST WHERE DB = ?")
+                        .bind(&name)
+                        .fetch_all(&mut connection)
+                        .await?;
                 for id in others {
                     // It may have ended by itself in between.
                     let _ = sqlx::raw_sql(AssertSqlSafe(format!("KILL {id}"))).execute(&mut connection).await;
@@ -106,8 +107,8 @@ impl Drop for Database {
         });
         match dropping.join() {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "dropping a database"),
-            Err(_) => tracing::warn!("dropping a database panicked"),
+            Ok(Err(error)) => eprintln!("dropping a database: {error:#}"),
+            Err(_) => eprintln!("dropping a database panicked"),
         }
     }
 }

@@ -33,6 +33,10 @@ impl MariaDb {
         let tables = data.join("tables");
         copy(&template, &tables).context("copying the prepared data directory")?;
 
+        // Its own, because a server that starts removes the temporary files of others from a shared one.
+        let temporary = data.join("tmp");
+        std::fs::create_dir_all(&temporary)?;
+
         let [port] = free_ports()?;
         let password = secret()?;
         // Run by the server before it listens. The accounts of a fresh installation have no password.
@@ -50,6 +54,7 @@ impl MariaDb {
         command.arg("--no-defaults");
         command.arg(argument("--datadir=", &tables));
         command.arg(argument("--init-file=", &accounts));
+        command.arg(argument("--tmpdir=", &temporary));
         if rustix::process::geteuid().is_root() {
             command.arg("--user=root");
         }

@@ -1,0 +1,68 @@
+# Everything a developer or CI runs; `make help` lists it. `make check` and `make test` are exactly what CI runs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export PATH := $(PATH):/usr/sbin:/sbin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+SERVICES := $(TARGET)/debug/wafleet-services
+PAGE := worker/browser/page
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install missing Debian packages and Rust; does nothing when all is there
+	@.ci/setup
+
+.PHONY: build
+build: setup ## Build the worker, the imitation of WhatsApp Web and the test tools
+	cargo build --locked --workspace --bins
+
+.PHONY: demo
+demo: build ## Watch the main job happen: link, send, receive, on private services
+	@$(SERVICES) run -- $(TARGET)/debug/wafleet-demo
+
+.PHONY: run
+run: build ## Keep private services and a worker up until Ctrl-C
+	@$(SERVICES) up --worker $(TARGET)/debug/wafleet
+
+.PHONY: test
+test: build $(PAGE)/node_modules/.package-lock.json ## Run all tests, in parallel, on private services
+	npm --prefix $(PAGE) test
+	cargo test --locked --workspace --doc
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; $(SERVICES) run -- cargo nextest run --locked --workspace $(if $(CI),--profile ci); \
+	else \
+		set -x; $(SERVICES) run -- cargo test --locked --workspace --lib --bins --tests --no-fail-fast; \
+	fi
+
+.PHONY: check
+check: setup $(PAGE)/node_modules/.package-lock.json ## Format, lints, types, test vectors, documentation, dependencies
+	cargo fmt --all --check
+	npm --prefix $(PAGE) run check
+	python3 protocol/vectors/check.py
+	node protocol/vectors/check.mjs
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
+	cargo test --locked --quiet -p wafleet-tests --test supply_chain
+
+.PHONY: bench
+bench: build ## Measure what the documentation states
+	@$(SERVICES) run -- cargo bench --locked -p wafleet-tests
+
+.PHONY: fmt
+fmt: ## Format the Rust code
+	cargo fmt --all
+
+.PHONY: clean
+clean: ## Remove everything that was built, and the logs of test runs
+	cargo clean
+	rm -rf $(PAGE)/node_modules $(PAGE)/dist
+
+# npm writes this file last.
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json
+	npm --prefix $(PAGE) ci --no-audit --no-fund
+	@touch $@
