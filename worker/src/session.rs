@@ -104,6 +104,8 @@ pub(crate) struct SessionActor {
     told: Told,
     incompatible: Option<Vec<String>>,
     pairing_phone: Option<PhoneNumber>,
+    /// A pairing code that the page made and nobody was told yet, with its end if the page says it.
+    untold_code: Option<(String, Option<i64>)>,
     confirms: FuturesOrdered<TellingConfirmed>,
     watermark: Watermark,
     row: RowWriter,
@@ -179,6 +181,7 @@ pub(crate) fn channel(
         told: Told::default(),
         incompatible: None,
         pairing_phone: row.pairing_phone.as_deref().and_then(|phone| phone.parse().ok()),
+        untold_code: None,
         confirms: FuturesOrdered::new(),
         watermark,
         row: RowWriter::default(),
@@ -423,11 +426,11 @@ impl SessionActor {
 
     fn request_link_code(&mut self, phone: PhoneNumber) {
         let Some(live) = &self.live else { return };
-        let (page, sink) = (live.page(), Arc::clone(&self.sink));
+        let page = live.page();
         self.work.spawn(async move {
-            match page.link_code(phone.as_str()).await {
-                Ok(code) => tell_code(&sink, &code, &phone, None, Correlation::default()).await,
-                Err(error) => tracing::warn!(error = %chain(&error), "no pairing code; the QR is still there"),
+            // The code itself comes as an event of the page, and so does each renewal.
+            if let Err(error) = page.link_code(phone.as_str()).await {
+                tracing::warn!(error = %chain(&error), "no pairing code; the QR is still there");
             }
             Happening::Nothing
         });
@@ -560,9 +563,8 @@ impl SessionActor {
                 Some(Input::Broken { cause: Cause::BrowserExited })
             }
             PageEvent::LinkCode { code, expires_at } => {
-                if let Some(phone) = &self.pairing_phone {
-                    tell_code(&self.sink, &code, phone, expires_at, Correlation::default()).await;
-                }
+                self.untold_code = Some((code, expires_at));
+                self.tell_code().await;
                 None
             }
             PageEvent::Ready(capabilities) => {
@@ -594,6 +596,15 @@ impl SessionActor {
                 self.world.counters.count("pages.faults", "adapter");
                 None
             }
+        }
+    }
+
+    /// Tells the page's newest pairing code, once it is known which phone it is for.
+    async fn tell_code(&mut self) {
+        let Some(phone) = self.pairing_phone.clone() else { return };
+        if let Some((code, expires_at)) = self.untold_code.take() {
+            let event = Event::SessionCode(session_code(&code, &phone, expires_at));
+            self.emit(EventSink::fresh_id(), event, Correlation::default()).await;
         }
     }
 
@@ -678,6 +689,7 @@ impl SessionActor {
             }
             Follow::PairingPhone(phone) => {
                 self.pairing_phone = Some(phone);
+                self.tell_code().await;
                 None
             }
         }
@@ -717,20 +729,6 @@ impl SessionActor {
         // A status row or the end of wanting may still be on its way.
         let drain = async { while self.work.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(Duration::from_secs(5), drain).await;
-    }
-}
-
-/// A pairing code, told to the world.
-async fn tell_code(
-    sink: &EventSink,
-    code: &str,
-    phone: &PhoneNumber,
-    expires_at: Option<i64>,
-    correlation: Correlation,
-) {
-    let told = session_code(code, phone, expires_at);
-    if let Err(error) = sink.emit(EventSink::fresh_id(), Event::SessionCode(told), correlation).await {
-        tracing::warn!(error = %chain(&error), "a pairing code could not be told");
     }
 }
 

@@ -17,15 +17,6 @@ pub(crate) enum Desired {
     Stopped,
 }
 
-impl Desired {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Stopped => "stopped",
-        }
-    }
-}
-
 /// A session as the fleet knows it.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionRow {

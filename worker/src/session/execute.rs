@@ -6,12 +6,12 @@ use lapin::message::Delivery;
 use wafleet_browser::{CallError, Page};
 use wafleet_protocol::command::{Command, SessionLinkCode};
 use wafleet_protocol::error::ErrorCode;
-use wafleet_protocol::event::{CommandError, Event, ResultData, SessionStatus, SessionStatusChanged};
+use wafleet_protocol::event::{CommandError, ResultData, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
 
 use super::{sending, session_code};
 use crate::events::EventSink;
-use crate::intake::{self, Examined, IntakeError, Order, Place};
+use crate::intake::{self, Examined, IntakeError, Place};
 use crate::lease::Lease;
 use crate::logging::chain;
 use crate::settle::{Outcome, settle};
@@ -74,7 +74,7 @@ impl Job {
                 _ if !self.urgent => return Ok(Follow::ReopenLane),
                 _ => (Outcome::Wait, Follow::Nothing),
             },
-            Command::SessionLinkCode(wanted) => self.link_code(&order, wanted).await,
+            Command::SessionLinkCode(wanted) => self.link_code(wanted).await,
             Command::SessionLogout => self.logout().await,
             Command::SessionStart(_) | Command::SessionStatus | Command::SessionStop => {
                 unreachable!("the intake lets these through on the control queue only")
@@ -87,17 +87,13 @@ impl Job {
         Ok(follow)
     }
 
-    async fn link_code(&self, order: &Order, wanted: SessionLinkCode) -> (Outcome, Follow) {
+    async fn link_code(&self, wanted: SessionLinkCode) -> (Outcome, Follow) {
         let Some(page) = self.page.as_ref().filter(|_| self.linking) else {
             return (not_linking(self.status.status), Follow::Nothing);
         };
         match page.link_code(wanted.phone.as_str()).await {
             Ok(code) => {
                 let told = session_code(&code, &wanted.phone, None);
-                let event = Event::SessionCode(told.clone());
-                if let Err(error) = self.sink.emit(EventSink::fresh_id(), event, order.correlation()).await {
-                    tracing::warn!(error = %chain(&error), "a pairing code could not be told");
-                }
                 (Outcome::Succeeded(Some(ResultData::Code(told))), Follow::PairingPhone(wanted.phone))
             }
             Err(CallError::Page { name, code, message }) => {

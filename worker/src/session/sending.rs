@@ -82,9 +82,15 @@ fn definite(answer: &CallError) -> Option<Outcome> {
                 Some(Outcome::Failed(CommandError::new(ErrorCode::RecipientNotFound, "the number is not on WhatsApp")))
             }
             Some("incompatible") => Some(Outcome::Failed(CommandError::new(ErrorCode::Incompatible, message.as_str()))),
-            Some("invalid_wid" | "chat_not_found" | "can_not_send_message_to_this_groupType") => {
+            Some("invalid_recipient" | "invalid_message_id" | "chat_not_found") => {
                 Some(Outcome::Failed(with_code(ErrorCode::MessageRefused, "WhatsApp's page refuses this chat", answer)))
             }
+            // The look-up before the send failed, so nothing was sent.
+            Some("lookup_failed") => Some(Outcome::Retry(with_code(
+                ErrorCode::PageTimeout,
+                "the page could not look the message up",
+                answer,
+            ))),
             // `send_failed` and whatever else may come: the store decides.
             _ => None,
         },
