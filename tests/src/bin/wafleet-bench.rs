@@ -1,0 +1,314 @@
+//! Measures what the documentation states, against the bare cost of the same thing in the same Chromium.
+//!
+//! Runs inside `wafleet-services run`, alone on the machine; prints one line per figure. Nothing here passes or fails.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use tokio::sync::mpsc;
+use url::Url;
+use wafleet_browser::{Chromium, Flavor, LaunchOptions, Page, PageEvent, PageOptions, Sandbox, SendText};
+use wafleet_imitation::{AckTimes, Imitation, Number, Options};
+use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
+use wafleet_protocol::event::{Event, SessionStatus};
+use wafleet_tests::fleet::{Fleet, Host, Target, Worker};
+
+/// Measures QR time, send time and memory.
+#[derive(Parser)]
+#[command(name = "wafleet-bench")]
+struct Arguments {
+    /// How many times QR is measured
+    #[arg(long, default_value_t = 5)]
+    starts: usize,
+    /// How many messages are sent
+    #[arg(long, default_value_t = 50)]
+    sends: usize,
+    /// Numbers of sessions to measure memory at
+    #[arg(long, value_delimiter = ',', default_value = "1,5,20")]
+    sessions: Vec<usize>,
+}
+
+/// How often the bare page is asked whether its code is there.
+const POLL: Duration = Duration::from_millis(2);
+/// Bound on everything that is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a session rests before its memory is read.
+const SETTLE: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    println!("build: {}", if cfg!(debug_assertions) { "harness debug" } else { "harness release" });
+    match measure(&arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the benchmark failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
+    qr(arguments.starts).await?;
+    send(arguments.sends).await?;
+    for sessions in &arguments.sessions {
+        memory(*sessions).await?;
+    }
+    Ok(())
+}
+
+fn instant_acks() -> Options {
+    let acks = AckTimes { server: Duration::ZERO, delivered: None, read: None };
+    Options { acks, ..Options::default() }
+}
+
+fn launch(session_dir: &Path) -> LaunchOptions {
+    let root = rustix::process::geteuid().is_root();
+    LaunchOptions {
+        executable: Flavor::Chromium.debian_executable().to_owned(),
+        flavor: Flavor::Chromium,
+        sandbox: if root { Sandbox::Off } else { Sandbox::Required },
+        session_dir: session_dir.to_owned(),
+        extra_args: Vec::new(),
+    }
+}
+
+/// `session.start` published → `session.qr` at the host, against process start → code drawn in a bare Chromium.
+async fn qr(starts: usize) -> anyhow::Result<()> {
+    let site = Imitation::start(instant_acks()).await?;
+    let fleet = Fleet::start().await?;
+    let (mut bare, mut whole) = (Vec::new(), Vec::new());
+    for start in 0..starts {
+        let directory = fleet.scratch().join(format!("bare-{start}"));
+        std::fs::create_dir_all(&directory)?;
+        bare.push(bare_qr(&launch(&directory), &site).await?);
+    }
+    let host = fleet.host().await?;
+    let worker = worker(&fleet, &site).await?;
+    for start in 0..starts {
+        let target = Target::new(&format!("qr-{start}"))?;
+        let began = Instant::now();
+        host.send(&target, &Command::SessionStart(SessionStart::default())).await?;
+        let session = target.session.clone();
+        let entry = host.events().entries().len();
+        host.events()
+            .wait_from(entry.saturating_sub(4), "session.qr", PATIENCE, |envelope| match &envelope.event {
+                Event::SessionQr(_) if envelope.session_id == session => Some(()),
+                _ => None,
+            })
+            .await?;
+        whole.push(began.elapsed());
+        host.send(&target, &Command::SessionStop).await?;
+        let session = target.session.clone();
+        host.events()
+            .wait_from(entry, "the status stopped", PATIENCE, |envelope| match &envelope.event {
+                Event::SessionStatus(told) if told.status == SessionStatus::Stopped && envelope.session_id == session => {
+                    Some(())
+                }
+                _ => None,
+            })
+            .await?;
+    }
+    report("QR, bare Chromium: process start → code on the page", bare);
+    report("QR, whole path: session.start published → session.qr received", whole);
+    drop(worker);
+    Ok(())
+}
+
+async fn bare_qr(options: &LaunchOptions, site: &Imitation) -> anyhow::Result<Duration> {
+    use chromiumoxide_cdp::cdp::browser_protocol::target::{AttachToTargetParams, CreateTargetParams};
+    use chromiumoxide_cdp::cdp::js_protocol::runtime::EvaluateParams;
+    let began = Instant::now();
+    let chromium = Chromium::launch(options).await?;
+    let limit = Duration::from_secs(20);
+    let target = chromium.cdp().call(None, CreateTargetParams::new(site.url()), limit).await?;
+    let attach = AttachToTargetParams::builder().target_id(target.target_id).flatten(true).build().map_err(anyhow::Error::msg)?;
+    let session = chromium.cdp().call(None, attach, limit).await?;
+    let drawn = "(() => { const c = document.querySelector('canvas'); return !!c && !c.hidden && c.width > 0; })()";
+    loop {
+        let answer = chromium.cdp().call(Some(session.session_id.inner()), EvaluateParams::new(drawn), limit).await?;
+        if answer.result.value == Some(serde_json::Value::Bool(true)) {
+            break;
+        }
+        if began.elapsed() > PATIENCE {
+            bail!("the bare page showed no code");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let took = began.elapsed();
+    chromium.close().await;
+    Ok(took)
+}
+
+/// `message.send` published → ack 1 at the host, against the page's own call in a browser of ours.
+async fn send(sends: usize) -> anyhow::Result<()> {
+    let site = Imitation::start(instant_acks()).await?;
+    let (anna, ben): (Number, Number) = ("4915112345678".parse()?, "4915187654321".parse()?);
+    site.phone(&ben, "Ben");
+    let fleet = Fleet::start().await?;
+
+    let directory = fleet.scratch().join("bare");
+    std::fs::create_dir_all(&directory)?;
+    let chromium = Chromium::launch(&launch(&directory)).await?;
+    let (page, mut events) = Page::open(&chromium, PageOptions::new(Url::parse(&site.url())?)).await?;
+    let code = wait_page(&mut events, |event| if let PageEvent::Qr { code, .. } = event { Some(code) } else { None }).await?;
+    site.phone(&anna, "Anna").scan(&code).await?;
+    wait_page(&mut events, |event| match event {
+        PageEvent::State(status) if status.is_online() => Some(()),
+        _ => None,
+    })
+    .await?;
+    let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
+    let mut bare = Vec::new();
+    for n in 0..=sends {
+        let message =
+            SendText { to: ben.to_string(), message_id: format!("3EB0{n:018X}"), text: format!("bare {n}") };
+        let began = Instant::now();
+        page.send_text(&message).await?;
+        bare.push(began.elapsed());
+    }
+    chromium.close().await;
+    drain.abort();
+    bare.remove(0); // the first one loads the in-page library
+
+    let host = fleet.host().await?;
+    let worker = worker(&fleet, &site).await?;
+    let carl: Number = "4915111111111".parse()?;
+    link(&host, &site, "send", &carl).await?;
+    let target = Target::new("send")?;
+    let mut whole = Vec::new();
+    for n in 0..=sends {
+        let command = Command::MessageSend(MessageSend {
+            to: ben.to_string().parse()?,
+            content: Content::Text { text: format!("whole {n}").try_into()? },
+            reference: None,
+        });
+        let mark = host.events().len();
+        let began = Instant::now();
+        let id = host.send(&target, &command).await?;
+        host.events()
+            .wait_from(mark, "ack 1", PATIENCE, |envelope| match &envelope.event {
+                Event::MessageAck(ack) if ack.command_id.as_ref() == Some(&id) && ack.ack.number() >= 1 => Some(()),
+                _ => None,
+            })
+            .await?;
+        whole.push(began.elapsed());
+    }
+    whole.remove(0);
+    report("send, the page's own call with ack 1", bare);
+    report("send, whole path: message.send published → ack 1 received", whole);
+    drop(worker);
+    Ok(())
+}
+
+async fn wait_page<T>(events: &mut mpsc::Receiver<PageEvent>, mut find: impl FnMut(PageEvent) -> Option<T>) -> anyhow::Result<T> {
+    tokio::time::timeout(PATIENCE, async {
+        loop {
+            if let Some(found) = find(events.recv().await.context("the browser is gone")?) {
+                return Ok(found);
+            }
+        }
+    })
+    .await?
+}
+
+/// Memory of the worker and of its browsers with so many connected sessions.
+async fn memory(sessions: usize) -> anyhow::Result<()> {
+    let site = Imitation::start(instant_acks()).await?;
+    let fleet = Fleet::start().await?;
+    let host = fleet.host().await?;
+    let worker = worker(&fleet, &site).await?;
+    for n in 0..sessions {
+        link(&host, &site, &format!("memory-{n}"), &format!("4915200000{n:03}").parse()?).await?;
+    }
+    tokio::time::sleep(SETTLE).await; // caches and the collector come to rest
+    let tree = descendants(worker.pid())?;
+    let own = anonymous_kib(worker.pid())?;
+    let mut browsers = 0;
+    for pid in tree {
+        browsers += anonymous_kib(pid).unwrap_or(0);
+    }
+    let count = u64::try_from(sessions)?.max(1);
+    println!(
+        "memory at {sessions:>2} sessions (anonymous + shared, not reclaimable): worker {:.1} MB, Chromium {:.0} MB, {:.0} MB per session",
+        own as f64 / 1024.0,
+        browsers as f64 / 1024.0,
+        (browsers / count) as f64 / 1024.0,
+    );
+    Ok(())
+}
+
+async fn worker(fleet: &Fleet, site: &Imitation) -> anyhow::Result<Worker> {
+    let builder = fleet.worker("bench").env("WAFLEET_SITE_URL", site.url()).env("WAFLEET_LOG", "warn").quiet();
+    let mut worker = builder.env("WAFLEET_QR_GENERATIONS_PER_HOUR", "100").spawn()?;
+    worker.wait_until_ready().await?;
+    Ok(worker)
+}
+
+/// Starts a session and scans its code.
+async fn link(host: &Host, site: &Imitation, session: &str, number: &Number) -> anyhow::Result<()> {
+    let target = Target::new(session)?;
+    let mark = host.events().len();
+    host.send(&target, &Command::SessionStart(SessionStart::default())).await?;
+    let code = host
+        .events()
+        .wait_from(mark, "session.qr", PATIENCE, |envelope| match &envelope.event {
+            Event::SessionQr(qr) if envelope.session_id == target.session => Some(qr.qr.as_str().to_owned()),
+            _ => None,
+        })
+        .await?;
+    site.phone(number, session).scan(&code).await?;
+    host.events()
+        .wait_from(mark, "the status connected", PATIENCE, |envelope| match &envelope.event {
+            Event::SessionStatus(told) if told.status == SessionStatus::Connected && envelope.session_id == target.session => {
+                Some(())
+            }
+            _ => None,
+        })
+        .await
+}
+
+/// All processes below one, itself left out.
+fn descendants(root: u32) -> anyhow::Result<HashSet<u32>> {
+    let mut parents: HashMap<u32, u32> = HashMap::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // The name in parentheses may hold anything; the parent is the second field behind it.
+        if let Some(parent) = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok()) {
+            parents.insert(pid, parent);
+        }
+    }
+    let below = |pid: &u32| {
+        let mut at = *pid;
+        while let Some(parent) = parents.get(&at) {
+            if *parent == root {
+                return true;
+            }
+            at = *parent;
+        }
+        false
+    };
+    Ok(parents.keys().copied().filter(below).collect())
+}
+
+/// `Pss_Anon` and `Pss_Shmem` of a process: what no other process shares and the kernel cannot drop.
+fn anonymous_kib(pid: u32) -> anyhow::Result<u64> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let field = |name: &str| {
+        let line = rollup.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    Ok(field("Pss_Anon:").unwrap_or(0) + field("Pss_Shmem:").unwrap_or(0))
+}
+
+fn report(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let ms = |time: &Duration| time.as_secs_f64() * 1000.0;
+    let at = |part: f64| ms(&times[((times.len() - 1) as f64 * part).round() as usize]);
+    println!("{what}: p50 {:.0} ms, p90 {:.0} ms, best {:.0} ms ({} runs)", at(0.5), at(0.9), at(0.0), times.len());
+}
