@@ -28,7 +28,7 @@ use crate::world::{World, unix_ms};
 
 /// Control commands worked on at once.
 const PREFETCH: u16 = 16;
-/// Pause before a command that could not be judged is put back: the database is away, and it must not spin.
+/// Pause before the queue is read again after a command could not be served: it must not spin.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
 /// Window of the rate limit per key.
 const RATE_WINDOW: Duration = Duration::from_secs(60);
@@ -54,7 +54,11 @@ async fn serve_queue(world: &World, sources: Vec<Source>, place: Place<'static>,
             let delivery = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(_) = work.join_next() => continue,
+                Some(done) = work.join_next() => match done {
+                    Ok(Served::Yes) => continue,
+                    // Everything in hand goes back with the channel, once, and not again and again.
+                    Ok(Served::NotNow) | Err(_) => break,
+                },
                 delivery = reader.next() => delivery,
             };
             let Some(delivery) = delivery else { break };
@@ -62,19 +66,32 @@ async fn serve_queue(world: &World, sources: Vec<Source>, place: Place<'static>,
             work.spawn(async move { run(&world, place, delivery).await });
         }
         while work.join_next().await.is_some() {} // their acknowledgements need the channel
+        drop(reader);
+        let pause = async {
+            tokio::time::sleep(UNAVAILABLE_PAUSE).await;
+            world.database.available().await;
+        };
+        tokio::select! { () = stop.cancelled() => {}, () = pause => {} }
     }
 }
 
-async fn run(world: &World, place: Place<'_>, delivery: Delivery) {
-    let acker = delivery.acker.clone();
+/// Whether a delivery was settled.
+enum Served {
+    Yes,
+    NotNow,
+}
+
+async fn run(world: &World, place: Place<'_>, delivery: Delivery) -> Served {
     let result = match place {
         Place::Unrouted => unrouted(world, delivery).await,
         _ => control(world, delivery).await,
     };
-    if let Err(error) = result {
-        tracing::warn!(error = %chain(&error), "a control command goes back to its queue");
-        tokio::time::sleep(UNAVAILABLE_PAUSE).await;
-        intake::put_back(&acker).await;
+    match result {
+        Ok(()) => Served::Yes,
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "a control command goes back to its queue");
+            Served::NotNow
+        }
     }
 }
 

@@ -20,6 +20,9 @@ const POOL_SIZE: u32 = 8;
 /// How long a statement waits for a free connection before the caller hears that the database is away.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
 
+/// Pause between two questions whether the database is back.
+const ANSWER_PAUSE: Duration = Duration::from_secs(1);
+
 /// The database is away, slow, or refused a statement.
 #[derive(Debug, thiserror::Error)]
 #[error("the database failed")]
@@ -52,6 +55,14 @@ impl Database {
             .await?;
         sqlx::query("SELECT command_id, body_sha256 FROM wafleet_commands LIMIT 1").fetch_optional(&self.pool).await?;
         Ok(())
+    }
+
+    /// Waits until the database answers.
+    pub(crate) async fn available(&self) {
+        while let Err(error) = sqlx::query("SELECT 1").execute(&self.pool).await {
+            tracing::debug!(%error, "the database does not answer");
+            tokio::time::sleep(ANSWER_PAUSE).await;
+        }
     }
 
     pub(crate) async fn close(&self) {

@@ -6,9 +6,8 @@
 //!                                                                └─ finished before ─▶ the recorded result again, ack
 //! ```
 
-use lapin::Acker;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::options::BasicAckOptions;
 use lapin::types::AMQPValue;
 use serde_json::json;
 use wafleet_protocol::command::Command;
@@ -24,7 +23,6 @@ use crate::broker::message::Message;
 use crate::database::{Acceptance, Audit, CommandRecord, DatabaseError};
 use crate::events::{Correlation, EmitError, EventSink};
 use crate::letter;
-use crate::logging::chain;
 use crate::world::{World, unix_secs};
 
 /// Where a delivery was taken from.
@@ -321,14 +319,6 @@ pub(crate) async fn acknowledge(delivery: &Delivery) -> Result<(), IntakeError> 
         tracing::debug!("an acknowledgement came too late; the broker delivers again and the ledger answers");
     }
     Ok(())
-}
-
-/// Puts a delivery back into its queue.
-pub(crate) async fn put_back(acker: &Acker) {
-    let options = BasicNackOptions { requeue: true, ..BasicNackOptions::default() };
-    if let Err(error) = acker.nack(options).await {
-        tracing::debug!(error = %chain(&error), "a delivery goes back with its channel");
-    }
 }
 
 /// Publishes a delivery again under another routing key, body and signature untouched, and acknowledges it.

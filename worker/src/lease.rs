@@ -25,6 +25,8 @@ use crate::database::{Database, DatabaseError};
 /// Bound on one answer from Redis: well below the shortest renewal interval.
 const RESPONSE_LIMIT: Duration = Duration::from_millis(800);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// A renewal that failed is tried again this many times as often.
+const RETRIES_PER_INTERVAL: u32 = 10;
 
 /// Deletes a key only while it holds our value.
 const RELEASE: &str =
@@ -251,6 +253,7 @@ impl Leases {
     pub(crate) async fn keep(&self, stop: CancellationToken) {
         let interval = self.ttl / 3;
         loop {
+            let mut pause = interval;
             let began = BootInstant::now();
             let leases: Vec<Lease> = self.held().values().cloned().collect();
             if !leases.is_empty() {
@@ -261,6 +264,7 @@ impl Leases {
                         }
                     }
                     Err(error) => {
+                        pause = interval / RETRIES_PER_INTERVAL;
                         tracing::warn!(leases = leases.len(), error = %crate::logging::chain(&error), "leases could not be renewed");
                     }
                 }
@@ -274,7 +278,7 @@ impl Leases {
             let deadline = self.held().values().map(|lease| lease.0.proven_until.load(Ordering::Acquire)).min();
             let until_deadline =
                 deadline.map(|at| Duration::from_millis(at.saturating_sub(BootInstant::now().as_millis())));
-            let pause = until_deadline.unwrap_or(interval).min(interval).max(Duration::from_millis(20));
+            let pause = until_deadline.unwrap_or(pause).min(pause).max(Duration::from_millis(20));
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.changed.notified() => {}

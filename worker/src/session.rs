@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use lapin::message::Delivery;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use wafleet_browser::{Message as PageMessage, PageEvent};
 use wafleet_protocol::event::{Cause, Event, Health, SessionCode, SessionQr, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{EventId, PhoneNumber, SessionId, WorkspaceId};
@@ -53,6 +53,8 @@ const CATCH_UP_PAGES: usize = 50;
 const CATCH_UP_OVERLAP_SECS: u64 = 120;
 /// WhatsApp's pairing code lives this long: measured 3 min 15 s, told a little shorter.
 const LINK_CODE_LIFE: Duration = Duration::from_secs(180);
+/// How long a stop or a drain waits for the send in flight.
+const SEND_IN_FLIGHT_LIMIT: Duration = Duration::from_secs(20);
 /// Window of the workspace's QR budget.
 const QR_BUDGET_WINDOW: Duration = Duration::from_secs(3600);
 
@@ -63,6 +65,15 @@ pub(crate) enum Request {
     Stop,
     /// The worker is shutting down.
     Drain,
+}
+
+impl From<Request> for Input {
+    fn from(request: Request) -> Self {
+        match request {
+            Request::Stop => Self::Stop,
+            Request::Drain => Self::Drain,
+        }
+    }
 }
 
 /// Talks to a running session.
@@ -100,6 +111,9 @@ pub(crate) struct SessionActor {
     paced: Option<Reader>,
     /// A command is being executed: no further delivery is taken.
     busy: bool,
+    /// Somebody wants the session to end, and a command is still being executed.
+    leaving: Option<Request>,
+    opening: Option<AbortHandle>,
     work: JoinSet<Happening>,
     told: Told,
     incompatible: Option<Vec<String>>,
@@ -136,12 +150,24 @@ enum Happening {
     Page(PageEvent),
     Opened(Result<Live, Cause>),
     Requested(Request),
-    Delivery(Lane, Delivery),
-    ReaderOpened { urgent: bool, reader: Reader },
-    ReaderBroken { urgent: bool },
+    Delivery {
+        urgent: bool,
+        delivery: Delivery,
+    },
+    ReaderOpened {
+        urgent: bool,
+        reader: Reader,
+    },
+    ReaderBroken {
+        urgent: bool,
+    },
     Executed(Done),
     Missed(Vec<PageMessage>),
-    RowWritten { fenced: bool },
+    RowWritten {
+        fenced: bool,
+    },
+    /// The send in flight took too long for somebody who wants the session to end.
+    Impatient,
     Confirmed(Option<u64>),
     Panicked,
     Nothing,
@@ -177,6 +203,8 @@ pub(crate) fn channel(
         urgent: None,
         paced: None,
         busy: false,
+        leaving: None,
+        opening: None,
         work: JoinSet::new(),
         told: Told::default(),
         incompatible: None,
@@ -212,20 +240,25 @@ impl SessionActor {
     async fn next(&mut self) -> Happening {
         let deadline = self.state.deadline();
         let closing = self.state.is_closing();
+        let takes = !self.busy && self.leaving.is_none();
         tokio::select! {
             biased;
             () = self.lease.lost(), if !closing => Happening::Input(Input::LeaseLost),
-            Some(done) = self.work.join_next() => done.unwrap_or(Happening::Panicked),
+            Some(done) = self.work.join_next() => match done {
+                Ok(happening) => happening,
+                Err(error) if error.is_cancelled() => Happening::Nothing,
+                Err(_) => Happening::Panicked,
+            },
             Some(request) = self.requests.recv(), if !closing => Happening::Requested(request),
             event = page_event(&mut self.live) => event.map_or(Happening::Nothing, Happening::Page),
             Some(confirmed) = self.confirms.next(), if !self.confirms.is_empty() => Happening::Confirmed(confirmed),
             () = sleep_until(deadline) => Happening::Input(Input::Deadline),
-            delivery = read(&mut self.urgent), if !self.busy && !closing => match delivery {
-                Some(delivery) => Happening::Delivery(Lane::Urgent, delivery),
+            delivery = read(&mut self.urgent), if takes && !closing => match delivery {
+                Some(delivery) => Happening::Delivery { urgent: true, delivery },
                 None => Happening::ReaderBroken { urgent: true },
             },
-            delivery = read(&mut self.paced), if !self.busy && !closing => match delivery {
-                Some(delivery) => Happening::Delivery(Lane::Normal, delivery),
+            delivery = read(&mut self.paced), if takes && !closing => match delivery {
+                Some(delivery) => Happening::Delivery { urgent: false, delivery },
                 None => Happening::ReaderBroken { urgent: false },
             },
         }
@@ -234,8 +267,18 @@ impl SessionActor {
     async fn handle(&mut self, happening: Happening) -> Vec<Effect> {
         let input = match happening {
             Happening::Input(input) => Some(input),
-            Happening::Requested(Request::Stop) => Some(Input::Stop),
-            Happening::Requested(Request::Drain) => Some(Input::Drain),
+            Happening::Requested(request) if self.busy && self.leaving.is_none() => {
+                // The send in flight is finished first, within a bound.
+                self.leaving = Some(request);
+                self.work.spawn(async {
+                    tokio::time::sleep(SEND_IN_FLIGHT_LIMIT).await;
+                    Happening::Impatient
+                });
+                None
+            }
+            Happening::Requested(_) if self.busy => None,
+            Happening::Requested(request) => Some(request.into()),
+            Happening::Impatient => self.leaving.take().map(Input::from),
             Happening::Page(event) => self.page_event(event).await,
             Happening::Opened(Ok(live)) => {
                 let waits_for_it = !self.state.is_closing() && self.live.is_none();
@@ -251,8 +294,8 @@ impl SessionActor {
                 }
             }
             Happening::Opened(Err(cause)) => Some(Input::OpenFailed { cause }),
-            Happening::Delivery(lane, delivery) => {
-                self.execute(lane, delivery);
+            Happening::Delivery { urgent, delivery } => {
+                self.execute(urgent, delivery);
                 None
             }
             Happening::ReaderOpened { urgent, reader } => {
@@ -271,7 +314,10 @@ impl SessionActor {
                 }
                 None
             }
-            Happening::Executed(done) => self.executed(done).await,
+            Happening::Executed(done) => {
+                let input = self.executed(done).await;
+                input.or_else(|| self.leaving.take().map(Input::from))
+            }
             Happening::Missed(messages) => {
                 for message in messages {
                     self.tell_message(&message).await;
@@ -349,13 +395,18 @@ impl SessionActor {
     fn open(&mut self, old: Option<Live>, after: Duration) {
         let (browser, profile_root) = (self.world.config.browser.clone(), self.world.config.profile_root.clone());
         let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
-        self.work.spawn(async move {
+        // Never two browsers on one profile: an opening that was given up is dropped, and its browser with it.
+        if let Some(opening) = self.opening.take() {
+            opening.abort();
+        }
+        let opening = self.work.spawn(async move {
             if let Some(old) = old {
                 old.close(true).await;
             }
             tokio::time::sleep(after).await;
             Happening::Opened(Live::open(&browser, &profile_root, workspace, &session, &lease).await)
         });
+        self.opening = Some(opening);
     }
 
     /// Runs a call into the page; a failure means that the page or the browser is not well.
@@ -501,8 +552,11 @@ impl SessionActor {
     fn open_reader(&mut self, urgent: bool, after: Duration) {
         let (link, session) = (self.world.link.clone(), self.session.clone());
         let priority = i64::try_from(self.lease.fence()).ok();
+        let database = self.world.database.clone();
         self.work.spawn(async move {
             tokio::time::sleep(after).await;
+            // Without the ledger nothing can be executed, and every delivery that goes back counts against its limit.
+            database.available().await;
             let lanes: &[Lane] = if urgent { &[Lane::Urgent] } else { &[Lane::High, Lane::Normal, Lane::Campaign] };
             let prefetch = if urgent { URGENT_PREFETCH } else { PACED_PREFETCH };
             let source = |lane: &Lane| Source { queue: topology::lane_queue(&session, *lane), prefetch, priority };
@@ -656,7 +710,7 @@ impl SessionActor {
         }
     }
 
-    fn execute(&mut self, lane: Lane, delivery: Delivery) {
+    fn execute(&mut self, urgent: bool, delivery: Delivery) {
         self.busy = true;
         let job = Job {
             world: self.world.clone(),
@@ -668,7 +722,7 @@ impl SessionActor {
             online: self.state.is_online(),
             linking: self.state.is_linking(),
             status: self.status_now(),
-            urgent: lane == Lane::Urgent,
+            urgent,
         };
         self.work.spawn(async move { Happening::Executed(job.run(delivery).await) });
     }

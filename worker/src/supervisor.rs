@@ -21,7 +21,7 @@ use crate::session::{self, End, Request, SessionHandle};
 use crate::world::World;
 
 /// Sessions looked at in one tick beyond the free places: some of them are owned by others already.
-const LOOK_AHEAD: u32 = 200;
+const LOOK_AHEAD: u32 = 2000;
 /// Browsers started in one tick: a start costs seconds of CPU.
 const CLAIMS_PER_TICK: usize = 4;
 /// How long a session that failed here is left to others.
@@ -179,7 +179,7 @@ impl Supervisor {
             Some(end) => tracing::info!(session_id = lease.session_id(), ?end, "session ended on this worker"),
             None => tracing::error!(session_id = lease.session_id(), "the session's task panicked"),
         }
-        if !matches!(end, Some(End::Stopped | End::LoggedOut | End::Drained)) {
+        if matches!(end, None | Some(End::Failed)) {
             self.avoid.insert(lease.session_id().to_owned(), Instant::now() + AVOID_FOR);
         }
         self.world.counters.count("leases", if end == Some(End::Fenced) { "lost" } else { "released" });

@@ -111,11 +111,7 @@ impl Job {
             return (self.logged_out(), Follow::LoggedOut); // nothing is linked; the codes stop
         }
         let Some(page) = self.page.as_ref().filter(|_| self.online) else {
-            let error = CommandError::new(
-                ErrorCode::SessionNotReady,
-                "the session is not connected, so it cannot say goodbye to WhatsApp",
-            );
-            return (Outcome::Retry(error), Follow::Nothing);
+            return (Outcome::Wait, Follow::Nothing); // saying goodbye to WhatsApp needs the connection
         };
         match page.logout().await {
             Ok(()) => (self.logged_out(), Follow::LoggedOut),
@@ -145,6 +141,6 @@ fn not_linking(status: SessionStatus) -> Outcome {
             ErrorCode::AlreadyLinked,
             "the session is linked already; log it out first",
         )),
-        _ => Outcome::Retry(CommandError::new(ErrorCode::SessionNotReady, "the session does not show codes yet")),
+        _ => Outcome::Wait, // it does not show codes yet
     }
 }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use wafleet_browser::{Me, Status as PageStatus};
 use wafleet_protocol::event::{Cause, SessionStatus};
 
-/// Starting Chromium and opening the address.
-pub(crate) const OPEN_LIMIT: Duration = Duration::from_secs(60);
+/// Starting Chromium and opening the address. Both have bounds of their own, of about 40 s each; this is the backstop.
+pub(crate) const OPEN_LIMIT: Duration = Duration::from_secs(120);
 /// From the address to a code or a registered page. WhatsApp Web takes up to about 10 s on a busy machine.
 pub(crate) const LOAD_LIMIT: Duration = Duration::from_secs(120);
 /// From registered to online. The first synchronisation after linking can take minutes.
