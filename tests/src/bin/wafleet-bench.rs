@@ -106,7 +106,9 @@ async fn qr(starts: usize) -> anyhow::Result<()> {
         let session = target.session.clone();
         host.events()
             .wait_from(entry, "the status stopped", PATIENCE, |envelope| match &envelope.event {
-                Event::SessionStatus(told) if told.status == SessionStatus::Stopped && envelope.session_id == session => {
+                Event::SessionStatus(told)
+                    if told.status == SessionStatus::Stopped && envelope.session_id == session =>
+                {
                     Some(())
                 }
                 _ => None,
@@ -126,7 +128,11 @@ async fn bare_qr(options: &LaunchOptions, site: &Imitation) -> anyhow::Result<Du
     let chromium = Chromium::launch(options).await?;
     let limit = Duration::from_secs(20);
     let target = chromium.cdp().call(None, CreateTargetParams::new(site.url()), limit).await?;
-    let attach = AttachToTargetParams::builder().target_id(target.target_id).flatten(true).build().map_err(anyhow::Error::msg)?;
+    let attach = AttachToTargetParams::builder()
+        .target_id(target.target_id)
+        .flatten(true)
+        .build()
+        .map_err(anyhow::Error::msg)?;
     let session = chromium.cdp().call(None, attach, limit).await?;
     let drawn = "(() => { const c = document.querySelector('canvas'); return !!c && !c.hidden && c.width > 0; })()";
     loop {
@@ -155,7 +161,8 @@ async fn send(sends: usize) -> anyhow::Result<()> {
     std::fs::create_dir_all(&directory)?;
     let chromium = Chromium::launch(&launch(&directory)).await?;
     let (page, mut events) = Page::open(&chromium, PageOptions::new(Url::parse(&site.url())?)).await?;
-    let code = wait_page(&mut events, |event| if let PageEvent::Qr { code, .. } = event { Some(code) } else { None }).await?;
+    let code =
+        wait_page(&mut events, |event| if let PageEvent::Qr { code, .. } = event { Some(code) } else { None }).await?;
     site.phone(&anna, "Anna").scan(&code).await?;
     wait_page(&mut events, |event| match event {
         PageEvent::State(status) if status.is_online() => Some(()),
@@ -165,8 +172,7 @@ async fn send(sends: usize) -> anyhow::Result<()> {
     let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
     let mut bare = Vec::new();
     for n in 0..=sends {
-        let message =
-            SendText { to: ben.to_string(), message_id: format!("3EB0{n:018X}"), text: format!("bare {n}") };
+        let message = SendText { to: ben.to_string(), message_id: format!("3EB0{n:018X}"), text: format!("bare {n}") };
         let began = Instant::now();
         page.send_text(&message).await?;
         bare.push(began.elapsed());
@@ -205,7 +211,10 @@ async fn send(sends: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn wait_page<T>(events: &mut mpsc::Receiver<PageEvent>, mut find: impl FnMut(PageEvent) -> Option<T>) -> anyhow::Result<T> {
+async fn wait_page<T>(
+    events: &mut mpsc::Receiver<PageEvent>,
+    mut find: impl FnMut(PageEvent) -> Option<T>,
+) -> anyhow::Result<T> {
     tokio::time::timeout(PATIENCE, async {
         loop {
             if let Some(found) = find(events.recv().await.context("the browser is gone")?) {
@@ -264,7 +273,9 @@ async fn link(host: &Host, site: &Imitation, session: &str, number: &Number) -> 
     site.phone(number, session).scan(&code).await?;
     host.events()
         .wait_from(mark, "the status connected", PATIENCE, |envelope| match &envelope.event {
-            Event::SessionStatus(told) if told.status == SessionStatus::Connected && envelope.session_id == target.session => {
+            Event::SessionStatus(told)
+                if told.status == SessionStatus::Connected && envelope.session_id == target.session =>
+            {
                 Some(())
             }
             _ => None,

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let told = Story { began: Instant::now() };
     match runtime.block_on(demo(&told)) {
         Ok(()) => {
-            told.says("all of it happened; no process is left");
+            told.says("all of it happened; no browser process is left");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -96,7 +96,21 @@ async fn demo(told: &Story) -> anyhow::Result<()> {
     }
     result?;
     site.stop().await;
+    let left = processes_mentioning(&fleet.scratch().display().to_string())?;
+    ensure!(left.is_empty(), "processes are left: {left:?}");
     Ok(())
+}
+
+/// Pids of processes whose command line names a path: every browser names its profile.
+fn processes_mentioning(path: &str) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let command_line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&command_line).contains(path) {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    Ok(found)
 }
 
 async fn main_job(
