@@ -193,6 +193,11 @@ impl Chromium {
         &self.cdp
     }
 
+    /// Its user-data dir.
+    pub(crate) fn profile_dir(&self) -> &Path {
+        self.process.profile_dir()
+    }
+
     /// Its version, when the executable says it.
     pub(crate) fn version(&self) -> Option<&Version> {
         self.version.as_ref()

@@ -7,6 +7,7 @@
 
 mod document;
 mod driver;
+mod local_storage;
 mod model;
 mod pulse;
 mod tab;
@@ -145,8 +146,7 @@ impl Page {
         let (requests, request_queue) = mpsc::channel(REQUEST_QUEUE);
         let call_timeout = options.call_timeout;
         let published = Published { document, status };
-        let driver =
-            Driver::open(chromium.cdp(), setup, options, published, events, request_queue, owned_until_seen).await?;
+        let driver = Driver::open(chromium, setup, options, published, events, request_queue, owned_until_seen).await?;
         tokio::spawn(driver.run());
         let shared = Shared { requests, document: document_seen, status: status_seen, owned_until, call_timeout };
         Ok((Page { shared: Arc::new(shared) }, event_queue))
@@ -172,6 +172,7 @@ impl Page {
     ///
     /// Closing makes Chromium write the page's `localStorage` to disk, where a part of the
     /// credentials lies: without it a kill some 30 s after pairing was measured to lose the session.
+    /// When this returns, they are written.
     ///
     /// # Errors
     /// As [`reload`](Self::reload), and code `navigation_failed` when the address cannot be loaded.

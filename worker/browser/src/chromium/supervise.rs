@@ -1,6 +1,6 @@
 //! The process of one browser: waited for, and never left behind.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -56,6 +56,10 @@ impl Supervised {
 
     pub(super) fn pid(&self) -> Pid {
         self.group
+    }
+
+    pub(super) fn profile_dir(&self) -> &Path {
+        &self.profile_dir
     }
 
     pub(super) async fn exited(&self) -> Exit {

@@ -23,12 +23,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::document::{Document, Installation};
+use super::local_storage::LocalStorage;
 use super::model::{PageEvent, Status};
 use super::pulse::{BEAT_EVERY, BROWSER_ANSWERS_IN, Beat, FREED_IN, PAGE_ANSWERS_IN, Pulse, Verdict};
 use super::tab::{Setup, Tab};
 use super::wire::{Batches, Incoming, Phase};
 use super::{CallError, PageError, PageOptions};
-use crate::{Cdp, CdpError, CdpEvent, CdpEvents, CdpEventsEnd};
+use crate::{Cdp, CdpError, CdpEvent, CdpEvents, CdpEventsEnd, Chromium};
 
 /// From the load to the core modules, and from the start of wa-js to its being ready. WhatsApp Web
 /// takes 1–3 s for the one and 3.5–7 s for the other.
@@ -92,6 +93,7 @@ pub(super) struct Driver {
     cdp: Cdp,
     setup: Setup,
     options: PageOptions,
+    local_storage: LocalStorage,
     browser_events: CdpEvents,
     tab: Tab,
     health: Health,
@@ -114,7 +116,7 @@ pub(super) struct Driver {
 impl Driver {
     /// Opens a tab and loads the address into it.
     pub(super) async fn open(
-        cdp: &Cdp,
+        chromium: &Chromium,
         setup: Setup,
         options: PageOptions,
         published: Published,
@@ -122,6 +124,7 @@ impl Driver {
         requests: mpsc::Receiver<Request>,
         owned_until: watch::Receiver<Option<SystemTime>>,
     ) -> Result<Self, PageError> {
+        let cdp = chromium.cdp();
         let browser_events = cdp.subscribe(None, BROWSER_EVENTS);
         cdp.call(None, SetDiscoverTargetsParams::new(true), QUICK).await?;
         let tab = Tab::first(cdp, &setup).await?;
@@ -131,6 +134,7 @@ impl Driver {
             cdp: cdp.clone(),
             setup,
             options,
+            local_storage: LocalStorage::of(chromium.profile_dir()),
             browser_events,
             tab,
             health: Health::Live,
@@ -345,7 +349,8 @@ impl Driver {
     }
 
     /// Exchanges the tab. The new one is made first, because a browser without a tab ends; the
-    /// address is loaded last, because WhatsApp Web allows itself only one tab.
+    /// address is loaded last, because WhatsApp Web allows itself only one tab, and because the old
+    /// tab's data reach the disk only while the site is not open.
     async fn reopen(&mut self) -> Result<(), PageError> {
         self.forget_document();
         self.say_loading().await;
@@ -353,7 +358,16 @@ impl Driver {
         let old = std::mem::replace(&mut self.tab, new);
         self.health = Health::Live;
         self.ready_by = Some(Instant::now() + READY_WITHIN);
-        old.close().await?;
+        let before = self.local_storage.logs();
+        match old.close().await {
+            Ok(()) => {}
+            Err(error @ CdpError::Gone { .. }) => return Err(error.into()),
+            // A tab that is gone already, or stands still and is left behind, is no obstacle.
+            Err(error) => tracing::debug!(%error, "the old tab was not closed in good order"),
+        }
+        if !self.local_storage.written_since(&before).await {
+            tracing::debug!("closing the tab wrote nothing to the local storage");
+        }
         self.tab.navigate(&self.options.url).await
     }
 

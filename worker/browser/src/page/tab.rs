@@ -91,8 +91,12 @@ impl Tab {
         self.events = self.cdp.subscribe(Some(&self.session), EVENTS);
     }
 
-    /// Closes the tab, which makes Chromium write its `localStorage`.
-    pub(super) async fn close(self) -> Result<(), CdpError> {
-        self.cdp.call(None, CloseTargetParams::new(self.target), SETUP_TIMEOUT).await.map(drop)
+    /// Closes the tab and waits until it is gone.
+    pub(super) async fn close(mut self) -> Result<(), CdpError> {
+        self.cdp.call(None, CloseTargetParams::new(self.target), SETUP_TIMEOUT).await?;
+        let gone = async { while self.events.next().await.is_ok() {} };
+        tokio::time::timeout(SETUP_TIMEOUT, gone)
+            .await
+            .map_err(|_| CdpError::Timeout { method: "Target.closeTarget".into(), after: SETUP_TIMEOUT })
     }
 }

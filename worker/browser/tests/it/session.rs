@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use wafleet_browser::{
-    Ack, Capabilities, Chromium, LaunchOptions, Message, Page, PageEvent, PageOptions, SendText, Status,
-};
+use wafleet_browser::{Ack, Capabilities, Chromium, Message, Page, PageEvent, PageOptions, SendText, Status};
 use wafleet_imitation::{Imitation, Options, Phone};
 
 use crate::support::{PATIENCE, SessionDir};
@@ -122,9 +120,9 @@ impl Session {
         .await
     }
 
-    pub(crate) async fn ack(&mut self, key: &str, wanted: i8) -> Ack {
+    pub(crate) async fn ack(&mut self, key: &str, wanted: impl Fn(i8) -> bool) -> Ack {
         self.wait("an ack", |event| match event {
-            PageEvent::Ack(ack) if ack.ack == wanted && ack.keys.iter().any(|k| k == key) => Some(ack.clone()),
+            PageEvent::Ack(ack) if wanted(ack.ack) && ack.keys.iter().any(|k| k == key) => Some(ack.clone()),
             _ => None,
         })
         .await
@@ -147,10 +145,6 @@ impl Session {
     pub(crate) async fn close(self) {
         self.chromium.close().await;
         self.site.stop().await;
-    }
-
-    pub(crate) fn options(&self) -> LaunchOptions {
-        self.dir.options()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use wafleet_browser::{
-    CRASH_NOTICED_WITHIN, CallError, Chromium, DETACHED_NOTICED_WITHIN, HANG_NOTICED_WITHIN, Page, PageError,
+    CRASH_NOTICED_WITHIN, CallError, CdpError, Chromium, DETACHED_NOTICED_WITHIN, HANG_NOTICED_WITHIN, Page, PageError,
     PageEvent, PageOptions,
 };
 
@@ -85,7 +85,8 @@ async fn a_page_in_an_endless_loop_is_freed_and_works_on() {
         })
         .await;
     assert!(begun.elapsed() < HANG_NOTICED_WITHIN + SLACK, "{:?}", begun.elapsed());
-    assert!(spinning.await.expect("no panic").is_ok(), "it was terminated");
+    let ended = spinning.await.expect("no panic");
+    assert!(matches!(&ended, Err(CdpError::Refused { message, .. }) if message.contains("terminated")), "{ended:?}");
     assert!(!session.seen.contains(&PageEvent::Hung));
     session.page.send_text(&text(BERT, 21, "after the loop")).await.expect("sent");
     session.close().await;
@@ -148,6 +149,29 @@ async fn a_conflict_with_another_window_shows() {
     let mut session = Session::linked(quick()).await;
     session.anna.conflict().expect("told");
     session.state("a conflict", |status| status.stream_mode.as_deref() == Some("CONFLICT")).await;
+    session.close().await;
+}
+
+#[tokio::test]
+async fn a_page_that_never_gets_ready_is_loaded_again() {
+    let mut options = quick();
+    options.page.never_ready = true;
+    let mut session = Session::open(options).await;
+    session.wait("a load", |event| matches!(event, PageEvent::Loading).then_some(())).await;
+    session.site.page_options(|page| page.never_ready = false);
+    session.quiet(SECOND).await;
+    assert_eq!(session.seen.len(), 1, "{:?}", session.seen);
+    // Nobody waits for a minute here: the clock of the driver is moved.
+    tokio::time::pause();
+    tokio::time::advance(61 * SECOND).await;
+    tokio::time::resume();
+    session
+        .wait("the watchdog", |event| match event {
+            PageEvent::Fault { what } if what.contains("not ready") => Some(()),
+            _ => None,
+        })
+        .await;
+    session.qr().await;
     session.close().await;
 }
 
