@@ -49,7 +49,7 @@ fn build() -> Result<(), String> {
 fn npm(dir: &Path, arguments: &[&str]) -> Result<(), String> {
     let output =
         Command::new("npm").args(arguments).current_dir(dir).stdin(Stdio::null()).output().map_err(|error| {
-            format!("cannot run npm ({error}); building the in-page adapter needs Node.js 20 or later with npm")
+            format!("cannot run npm ({error}); building the in-page adapter needs Node.js 18 or later with npm")
         })?;
     if output.status.success() {
         return Ok(());
