@@ -143,10 +143,10 @@ define('PageConnection', (exports) => {
   // What to do when the line ends; anything but `redial` is set by whoever ends it.
   let afterwards = redial;
 
+  // The bus announces a state first; the model follows because it listens.
+  BackendEventBus.on(BackendEvent.SET_SOCKET_STATE, (state) => Socket.set('state', state));
   const setSocketState = (state) => {
-    if (Socket.state === state) return;
-    Socket.set('state', state);
-    BackendEventBus.triggerSetSocketState(state);
+    if (Socket.state !== state) BackendEventBus.triggerSetSocketState(state);
   };
   exports.setSocketState = setSocketState;
 

@@ -1,27 +1,9 @@
 // Loads the module bundles in the order and at the pace of the real page: ballast and foundations first, the modules that
 // matter later. On a cold load of the real page there are pauses between bundles, long enough for a library that was
-// injected too early to believe that no more modules will come.
+// injected too early to believe that no more modules will come. The modules of one bundle appear all at once.
 'use strict';
 
 (() => {
-  const foundations = ['emitter.js', 'model.js', 'collection.js', 'ids.js', 'enums.js'];
-  const application = [
-    'storage.js',
-    'identity.js',
-    'socket.js',
-    'connection.js',
-    'linking.js',
-    'contacts.js',
-    'chats.js',
-    'messages.js',
-    'groups.js',
-    'sending.js',
-    'receiving.js',
-    'restriction.js',
-    'stubs.js',
-    'boot.js',
-  ];
-
   const load = (path) =>
     new Promise((resolve, reject) => {
       const script = document.createElement('script');
@@ -31,11 +13,7 @@
       document.body.append(script);
     });
 
-  const loadInOrder = async (names) => {
-    for (const name of names) await load(`/page/${name}`);
-  };
-
-  // Fillers come first, so that a search through the module map meets them before it finds what it looks for.
+  // Fillers come before what anybody looks for, so that a search through the module map meets them first.
   const loadFillers = async (from, to) => {
     for (let first = from; first < to; first += 1000) {
       await load(`/page/filler/${first}?count=${Math.min(1000, to - first)}`);
@@ -46,11 +24,11 @@
     const fillers = pageOptions.filler_modules;
     const half = Math.floor(fillers / 2);
     await loadFillers(0, half);
-    await loadInOrder(foundations);
+    await load('/page/foundations.js');
     if (pageOptions.never_ready) return;
     await pause(pageOptions.bundle_pause_ms);
     await loadFillers(half, fillers);
-    await loadInOrder(application);
+    await load('/page/application.js');
     await use('PageBoot').boot();
   };
   start().catch((error) => console.error('the page cannot start', error));

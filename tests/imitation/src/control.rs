@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::cloud::{Cloud, ControlError, Restrict};
 use crate::faults::SendFault;
@@ -91,6 +91,12 @@ pub(crate) enum Command {
     Ban { number: Number, reason: u16, seconds: u64 },
     Heal {},
     State {},
+}
+
+/// Reads a request.
+pub(crate) fn parse(verb: &str, mut fields: Map<String, Value>) -> Result<Command, serde_json::Error> {
+    fields.insert("verb".to_owned(), verb.into());
+    serde_json::from_value(Value::Object(fields))
 }
 
 /// Does what was asked, through the same functions a Rust test calls.

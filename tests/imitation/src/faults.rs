@@ -21,9 +21,10 @@ pub enum SendFault {
         /// Milliseconds until ack 1.
         millis: u64,
     },
-    /// Take it, and never acknowledge; the connection stays.
+    /// Take it, deliver it, and never acknowledge it in any way; the connection stays.
     Swallow,
-    /// Take it and cut the connection before the acknowledgement: the message left, and the page cannot know.
+    /// Take it and cut the connection before the acknowledgement: the message left, and the page cannot know. Receipts
+    /// of the recipient still come, after the reconnection, as they do in reality.
     CutAfter,
     /// Cut the connection without taking it: the message did not leave, and the page cannot know.
     CutBefore,

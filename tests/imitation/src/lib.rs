@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngCore;
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -186,6 +187,15 @@ impl Imitation {
     /// Changes how the page behaves, from its next load on.
     pub fn page_options(&self, change: impl FnOnce(&mut PageOptions)) {
         self.cloud.change(|state, _| change(&mut state.options.page));
+    }
+
+    /// Does what `POST /control/<verb>` does, for programs that have their requests as data.
+    ///
+    /// # Errors
+    /// What the HTTP answer would say.
+    pub async fn control(&self, verb: &str, fields: Map<String, Value>) -> Result<Value, String> {
+        let command = control::parse(verb, fields).map_err(|error| error.to_string())?;
+        control::perform(&self.cloud, command).await.map_err(|error| error.to_string())
     }
 
     /// Ends the site: no new connections, and every existing one is cut.

@@ -42,14 +42,14 @@ impl Default for QrTimes {
     }
 }
 
-/// When a sent message is acknowledged, counted from the moment the cloud accepted it.
+/// When a sent message is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AckTimes {
-    /// Until ack 1, "the server has it".
+    /// From the moment the cloud took it to ack 1, "the server has it".
     pub server: Duration,
-    /// Until ack 2, "delivered"; `None`: the recipient's phone is off.
+    /// From ack 1 to ack 2, "delivered"; `None`: the recipient's phone is off.
     pub delivered: Option<Duration>,
-    /// Until ack 3, "read"; `None`: nobody reads it.
+    /// From ack 1 to ack 3, "read"; `None`: nobody reads it.
     pub read: Option<Duration>,
 }
 

@@ -7,29 +7,31 @@ use crate::options::PageOptions;
 /// How many filler modules one script holds.
 pub(crate) const FILLER_BUNDLE: u32 = 1_000;
 
-/// The scripts of the page. `loader.js` knows which of them form the first bundle and which the second.
-const SCRIPTS: &[(&str, &str)] = &[
-    ("runtime.js", include_str!("../page/runtime.js")),
-    ("loader.js", include_str!("../page/loader.js")),
-    ("emitter.js", include_str!("../page/emitter.js")),
-    ("model.js", include_str!("../page/model.js")),
-    ("collection.js", include_str!("../page/collection.js")),
-    ("ids.js", include_str!("../page/ids.js")),
-    ("enums.js", include_str!("../page/enums.js")),
-    ("storage.js", include_str!("../page/storage.js")),
-    ("identity.js", include_str!("../page/identity.js")),
-    ("socket.js", include_str!("../page/socket.js")),
-    ("connection.js", include_str!("../page/connection.js")),
-    ("linking.js", include_str!("../page/linking.js")),
-    ("contacts.js", include_str!("../page/contacts.js")),
-    ("chats.js", include_str!("../page/chats.js")),
-    ("messages.js", include_str!("../page/messages.js")),
-    ("groups.js", include_str!("../page/groups.js")),
-    ("sending.js", include_str!("../page/sending.js")),
-    ("receiving.js", include_str!("../page/receiving.js")),
-    ("restriction.js", include_str!("../page/restriction.js")),
-    ("stubs.js", include_str!("../page/stubs.js")),
-    ("boot.js", include_str!("../page/boot.js")),
+/// The first module bundle: what the others are built on.
+const FOUNDATIONS: &[&str] = &[
+    include_str!("../page/emitter.js"),
+    include_str!("../page/model.js"),
+    include_str!("../page/collection.js"),
+    include_str!("../page/ids.js"),
+    include_str!("../page/enums.js"),
+];
+
+/// The second module bundle: the page itself.
+const APPLICATION: &[&str] = &[
+    include_str!("../page/storage.js"),
+    include_str!("../page/identity.js"),
+    include_str!("../page/socket.js"),
+    include_str!("../page/connection.js"),
+    include_str!("../page/linking.js"),
+    include_str!("../page/contacts.js"),
+    include_str!("../page/chats.js"),
+    include_str!("../page/messages.js"),
+    include_str!("../page/groups.js"),
+    include_str!("../page/sending.js"),
+    include_str!("../page/receiving.js"),
+    include_str!("../page/restriction.js"),
+    include_str!("../page/stubs.js"),
+    include_str!("../page/boot.js"),
 ];
 
 /// The document, with the options the scripts read.
@@ -38,9 +40,15 @@ pub(crate) fn index(options: &PageOptions) -> String {
     include_str!("../page/index.html").replace("__PAGE_OPTIONS__", &options)
 }
 
-/// A script by its file name.
-pub(crate) fn script(name: &str) -> Option<&'static str> {
-    SCRIPTS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+/// A script by its name.
+pub(crate) fn script(name: &str) -> Option<String> {
+    match name {
+        "runtime.js" => Some(include_str!("../page/runtime.js").to_owned()),
+        "loader.js" => Some(include_str!("../page/loader.js").to_owned()),
+        "foundations.js" => Some(FOUNDATIONS.concat()),
+        "application.js" => Some(APPLICATION.concat()),
+        _ => None,
+    }
 }
 
 /// A script that registers `count` modules from number `first` on.
@@ -75,12 +83,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_script_the_loader_names_is_embedded() {
-        let loader = script("loader.js").expect("the loader is embedded");
-        let named: Vec<_> = loader.split('\'').filter(|word| word.ends_with(".js")).collect();
-        assert!(named.len() > 10, "the loader names its scripts in quotes");
+    fn every_script_that_is_asked_for_exists() {
+        let document = index(&PageOptions::default()) + &script("loader.js").expect("the loader exists");
+        let named: Vec<_> = document.split(['\'', '"']).filter_map(|word| word.strip_prefix("/page/")).collect();
+        assert_eq!(named, ["runtime.js", "loader.js", "foundations.js", "application.js"]);
         for name in named {
-            assert!(script(name).is_some(), "{name} is not embedded");
+            assert!(script(name).is_some(), "{name} does not exist");
+        }
+    }
+
+    #[test]
+    fn each_page_file_is_in_exactly_one_bundle() {
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/page")).expect("the page has files");
+        let bundles = [script("foundations.js"), script("application.js"), script("runtime.js"), script("loader.js")];
+        let bundles = bundles.map(|bundle| bundle.expect("the bundle exists"));
+        for file in files {
+            let path = file.expect("the directory can be read").path();
+            if path.extension().is_some_and(|extension| extension == "js") {
+                let text = std::fs::read_to_string(&path).expect("the file can be read");
+                let count = bundles.iter().filter(|bundle| bundle.contains(&text)).count();
+                assert_eq!(count, 1, "{}", path.display());
+            }
         }
     }
 

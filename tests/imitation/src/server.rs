@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
 use crate::cloud::{Cloud, ConnectionId, Conversation, Mode};
-use crate::control::{self, Command};
+use crate::control;
 use crate::page;
 use crate::wire::FromPage;
 
@@ -73,11 +73,7 @@ async fn perform(State(cloud): State<Cloud>, Path(verb): Path<String>, body: Str
         "" => Ok(Map::new()),
         text => serde_json::from_str::<Map<String, Value>>(text),
     };
-    let command = fields.and_then(|mut fields| {
-        fields.insert("verb".to_owned(), Value::String(verb));
-        serde_json::from_value::<Command>(Value::Object(fields))
-    });
-    let (status, answer) = match command {
+    let (status, answer) = match fields.and_then(|fields| control::parse(&verb, fields)) {
         Err(error) => (StatusCode::BAD_REQUEST, json!({ "error": error.to_string() })),
         Ok(command) => match control::perform(&cloud, command).await {
             Ok(answer) => (StatusCode::OK, answer),

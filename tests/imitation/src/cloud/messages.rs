@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand::RngCore;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::account::Restrict;
 use super::connection::ConnectionId;
@@ -37,6 +38,8 @@ struct Letter<'a> {
     body: &'a str,
     /// The device that wrote it and needs no copy.
     written_on: Option<&'a str>,
+    /// When ack 1 is due, from which receipts are counted; `None`: no receipts.
+    acknowledged: Option<Instant>,
 }
 
 impl State {
@@ -55,6 +58,13 @@ impl State {
             self.record.refusals.push(Refusal { id: draft.id, from, chat: draft.chat, code });
             return self.say(id, ToPage::Reply { q: draft.q, ok: None, error: Some(code) });
         }
+        let server = match fault {
+            Some(SendFault::Swallow) => None,
+            Some(SendFault::Delay { millis }) => Some(now.at + Duration::from_millis(millis)),
+            Some(SendFault::CutAfter | SendFault::CutBefore | SendFault::Refuse { .. }) | None => {
+                Some(now.at + self.faults.acks.server)
+            }
+        };
         let is_new = self.record.hand_in(Departure {
             id: draft.id.clone(),
             from: from.clone(),
@@ -69,16 +79,15 @@ impl State {
         });
         if is_new {
             let Draft { chat, id, kind, body, .. } = &draft;
-            self.post(&Letter { from: &from, chat, id, kind, body, written_on: Some(&secret) }, now);
+            let letter = Letter { from: &from, chat, id, kind, body, written_on: Some(&secret), acknowledged: server };
+            self.post(&letter, now);
         }
-        let server = match fault {
-            Some(SendFault::Swallow) => return,
-            Some(SendFault::CutAfter) => return self.cut(id),
-            Some(SendFault::Delay { millis }) => Duration::from_millis(millis),
-            Some(SendFault::Refuse { .. } | SendFault::CutBefore) | None => self.faults.acks.server,
-        };
-        let deed = Deed::Acknowledge { connection: id, q: draft.q, from, id: draft.id, t: now.unix() };
-        self.agenda.plan(now.at + server, deed);
+        if fault == Some(SendFault::CutAfter) {
+            return self.cut(id);
+        }
+        if let Some(at) = server {
+            self.agenda.plan(at, Deed::Acknowledge { connection: id, q: draft.q, from, id: draft.id, t: now.unix() });
+        }
     }
 
     pub(super) fn acknowledge(&mut self, connection: ConnectionId, q: u64, from: &Number, id: &str, t: u64) {
@@ -114,7 +123,8 @@ impl State {
         let id: String =
             std::iter::once("3A".to_owned()).chain(bytes.iter().map(|byte| format!("{byte:02X}"))).collect();
         self.introduce(from);
-        self.post(&Letter { from, chat, id: &id, kind: "chat", body: text, written_on: None }, now);
+        let acknowledged = Some(now.at + self.faults.acks.server);
+        self.post(&Letter { from, chat, id: &id, kind: "chat", body: text, written_on: None, acknowledged }, now);
         id
     }
 
@@ -186,7 +196,7 @@ impl State {
                 for reader in others {
                     let message = self.as_seen(letter, letter.chat.clone(), false, now);
                     self.deliver(&reader, None, &Item::Message { message });
-                    self.plan_receipts(letter, &own_chat, Some(&reader), now);
+                    self.plan_receipts(letter, &own_chat, Some(&reader));
                 }
             }
             Address::Number(_) | Address::Lid(_) => {
@@ -197,12 +207,13 @@ impl State {
                 self.account(&reader).correspondents.insert(letter.from.clone());
                 let message = self.as_seen(letter, Address::Lid(letter.from.lid()), false, now);
                 self.deliver(&reader, None, &Item::Message { message });
-                self.plan_receipts(letter, &own_chat, None, now);
+                self.plan_receipts(letter, &own_chat, None);
             }
         }
     }
 
-    fn plan_receipts(&mut self, letter: &Letter<'_>, chat: &Address, participant: Option<&Number>, now: Moment) {
+    fn plan_receipts(&mut self, letter: &Letter<'_>, chat: &Address, participant: Option<&Number>) {
+        let Some(acknowledged) = letter.acknowledged else { return };
         for (ack, delay) in [(2, self.faults.acks.delivered), (3, self.faults.acks.read)] {
             let Some(delay) = delay else { continue };
             let receipt = Item::Receipt {
@@ -211,7 +222,7 @@ impl State {
                 ack,
                 participant: participant.map(Number::lid),
             };
-            self.agenda.plan(now.at + delay, Deed::Receipt { account: letter.from.clone(), receipt });
+            self.agenda.plan(acknowledged + delay, Deed::Receipt { account: letter.from.clone(), receipt });
         }
     }
 
