@@ -2,9 +2,13 @@
 //! and the workers it starts. Everything goes when the [`Fleet`] is dropped.
 
 mod database;
+mod dead_letters;
+mod draft;
 mod host;
 mod journal;
 mod letter;
+mod queues;
+mod records;
 mod virtual_host;
 mod worker;
 
@@ -19,9 +23,12 @@ use wafleet_protocol::id::WorkspaceId;
 use wafleet_protocol::signing::Keyring;
 
 pub use database::Database;
+pub use dead_letters::{DeadLetter, DeadLetters};
+pub use draft::Draft;
 pub use host::{Host, Posted, Target, new_command_id};
 pub use journal::{Entry, Journal, PATIENCE};
 pub use letter::{Letter, Order, unix_now};
+pub use records::{AuditRow, SessionRow};
 pub use virtual_host::VirtualHost;
 pub use worker::{Worker, WorkerBuilder};
 
@@ -172,7 +179,7 @@ impl Drop for Fleet {
         // The database and the virtual host remove themselves.
         self.redis.clear();
         if let Err(error) = std::fs::remove_dir_all(&self.data) {
-            tracing::warn!(%error, directory = %self.data.display(), "removing a test's files");
+            eprintln!("removing {}: {error}", self.data.display());
         }
     }
 }
@@ -190,7 +197,7 @@ impl Redis {
             Ok(())
         };
         if let Err(error) = delete() {
-            tracing::warn!(%error, "removing a test's Redis keys");
+            eprintln!("removing the Redis keys of {}: {error}", self.prefix);
         }
     }
 }

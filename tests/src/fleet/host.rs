@@ -22,6 +22,7 @@ use wafleet_protocol::lane::Lane;
 use wafleet_protocol::signing::{Audience, HeaderValue, Keyring, RawProperties, Signed};
 use wafleet_protocol::topology::{self, Argument, ExchangeKind, Topology, Value};
 
+use super::dead_letters::DeadLetters;
 use super::journal::{Entry, Journal, State};
 use super::letter::{Letter, Order, unix_now};
 use super::{HOST_KEY, first_workspace};
@@ -113,6 +114,14 @@ impl Host {
     /// The events so far, and those to come.
     pub fn events(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Collects the dead letters from now on.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn dead_letters(&self) -> anyhow::Result<DeadLetters> {
+        DeadLetters::collect(&self.connection).await
     }
 
     /// The broker connection, for what this type does not offer.

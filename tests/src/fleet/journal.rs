@@ -106,8 +106,8 @@ impl Journal {
     }
 
     /// Checks what holds for every fleet at every moment: `seq` counts from 1 without gaps within a session and epoch,
-    /// epochs only grow (0 stands for answers about a session that the answering worker does not own), and an event that came twice is the same event. Answers of a worker that does not own the session
-    /// have epoch and `seq` 0 and are no part of the session's story.
+    /// epochs only grow (0 stands for answers about a session that the answering worker does not own), and an event that
+    /// came twice is the same event.
     ///
     /// # Errors
     /// Names the first event that breaks a rule, and lists all.
@@ -116,16 +116,16 @@ impl Journal {
         let mut last: BTreeMap<String, (u64, u64)> = BTreeMap::new();
         let mut seen: BTreeMap<EventId, &Envelope> = BTreeMap::new();
         for Entry { envelope, .. } in &entries {
-            if let Some(first) = seen.insert(envelope.id.clone(), envelope) {
+            let first = seen.insert(envelope.id.clone(), envelope);
+            if let Some(first) = first {
                 ensure!(first.event == envelope.event, "two events with the id {}:\n{}", envelope.id, self.describe());
-                continue; // delivered at least once
             }
             if envelope.epoch == 0 {
                 continue; // an answer of a worker that does not own the session is outside the session's story
             }
             let place = (envelope.epoch, envelope.seq);
-            if place == (0, 0) {
-                continue;
+            if first.is_some_and(|first| (first.epoch, first.seq) == place) {
+                continue; // delivered at least once; told a second time it has a place of its own
             }
             let session = envelope.session_id.to_string();
             let expected = match last.get(&session) {

@@ -26,6 +26,10 @@ pub struct Letter {
     pub content_type: Option<String>,
     /// The property `priority`.
     pub priority: Option<u8>,
+    /// The property `user_id`; the broker closes the channel of whoever names another account than his own.
+    pub user_id: Option<String>,
+    /// The property `expiration`: milliseconds after which the broker drops the message.
+    pub expiration: Option<String>,
     /// The headers. A name may occur once only in an AMQP table as this client writes it.
     pub headers: Vec<(String, AMQPValue)>,
     /// The body.
@@ -47,6 +51,8 @@ impl Letter {
             type_: Some(command.type_name().to_owned()),
             content_type: Some(CONTENT_TYPE.to_owned()),
             priority: Some(order.lane.amqp_priority()),
+            user_id: None,
+            expiration: None,
             headers: headers.into(),
             body,
         }
@@ -88,6 +94,12 @@ impl Letter {
         }
         if let Some(priority) = self.priority {
             properties = properties.with_priority(priority);
+        }
+        if let Some(user_id) = &self.user_id {
+            properties = properties.with_user_id(user_id.as_str().into());
+        }
+        if let Some(expiration) = &self.expiration {
+            properties = properties.with_expiration(expiration.as_str().into());
         }
         properties
     }

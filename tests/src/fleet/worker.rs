@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use wafleet::health::Heartbeat;
 
 use super::Fleet;
 use crate::services::Guard;
@@ -138,6 +139,38 @@ impl Worker {
         self.builder.wafleet(arguments)
     }
 
+    /// Runs one of the other subcommands in this worker's environment to its end.
+    ///
+    /// # Errors
+    /// When the binary was not built, or does not end within a minute.
+    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
+        let mut command = tokio::process::Command::from(self.wafleet(arguments)?);
+        let output = command.kill_on_drop(true).stdin(Stdio::null()).output();
+        let output = tokio::time::timeout(Duration::from_secs(60), output).await;
+        Ok(output.with_context(|| format!("wafleet {arguments:?} does not end"))??)
+    }
+
+    /// What the worker says of itself in its heartbeat file; `None` while there is none.
+    ///
+    /// # Errors
+    /// When there is something else in the file.
+    pub fn heartbeat(&self) -> anyhow::Result<Option<Heartbeat>> {
+        match std::fs::read(self.builder.runtime.join("heartbeat.json")) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A count since the worker's start, for example `commands.rejected.expired`.
+    ///
+    /// # Errors
+    /// As for [`heartbeat`](Self::heartbeat).
+    pub fn count(&self, name: &str) -> anyhow::Result<u64> {
+        let counters = self.heartbeat()?.map(|heartbeat| heartbeat.counters).unwrap_or_default();
+        Ok(counters.get(name).copied().unwrap_or(0))
+    }
+
     /// Waits until `wafleet health ready` says so.
     ///
     /// # Errors
@@ -242,7 +275,7 @@ impl Drop for Worker {
         if self.ended.is_none()
             && let Err(error) = self.child.wait()
         {
-            tracing::warn!(%error, worker = self.name(), "waiting for a worker");
+            eprintln!("waiting for worker {}: {error}", self.name());
         }
         if !self.builder.quiet {
             eprintln!("---- worker {}, {} ----\n{}", self.name(), self.log().display(), self.shown_output());
