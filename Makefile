@@ -27,7 +27,7 @@ demo: build ## Watch the main job happen: link, send, receive, on private servic
 
 .PHONY: run
 run: build ## Keep private services and a worker up until Ctrl-C
-	@$(SERVICES) up --worker $(TARGET)/debug/wafleet
+	@$(SERVICES) run -- $(TARGET)/debug/wafleet-local
 
 .PHONY: test
 test: build $(PAGE)/node_modules/.package-lock.json ## Run all tests, in parallel, on private services
@@ -50,8 +50,10 @@ check: setup $(PAGE)/node_modules/.package-lock.json ## Format, lints, types, te
 	cargo test --locked --quiet -p wafleet-tests --test supply_chain
 
 .PHONY: bench
-bench: build ## Measure what the documentation states
-	@$(SERVICES) run -- cargo bench --locked -p wafleet-tests
+bench: setup ## Measure what the documentation states, in a release build, alone on the machine
+	cargo build --locked --release --workspace --bins --example verify_rate
+	$(TARGET)/release/examples/verify_rate
+	$(TARGET)/release/wafleet-services run -- $(TARGET)/release/wafleet-bench
 
 .PHONY: fmt
 fmt: ## Format the Rust code

@@ -163,7 +163,7 @@ async fn a_command_reaches_its_queue_exactly_as_it_was_signed() -> Result<()> {
 async fn connections_can_be_cut() -> Result<()> {
     let fleet = Fleet::start().await?;
     let host = fleet.host().await?;
-    ensure!(fleet.virtual_host().close_connections().await? == 1);
+    ensure!(fleet.virtual_host().close_connections(1).await? == 1);
     let error = host.events().wait_for("event", |_| Some(())).await.expect_err("the connection is gone");
     ensure!(error.to_string().contains("the event queue"), "{error}");
     Ok(())

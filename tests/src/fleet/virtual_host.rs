@@ -1,8 +1,8 @@
 //! A virtual host of its own for one test, and the faults a test can cause in it, through RabbitMQ's management API.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -56,18 +56,24 @@ impl VirtualHost {
         Ok(names.filter_map(|queue| queue["name"].as_str().map(str::to_owned)).collect())
     }
 
-    /// Closes every connection to this virtual host, as a restart of the broker would; returns how many there were.
+    /// Closes every connection to this virtual host, as a restart of the broker would, as soon as the management API
+    /// knows of `expected` or more (it learns of them a moment late). Returns how many there were.
     ///
     /// # Errors
-    /// When the broker does not answer.
-    pub async fn close_connections(&self) -> anyhow::Result<usize> {
-        let all = self.call("GET", &format!("vhosts/{}/connections", self.name), None).await?;
-        let names: Vec<String> = all
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|connection| connection["name"].as_str().map(str::to_owned))
-            .collect();
+    /// When the broker does not answer, or there are not that many connections.
+    pub async fn close_connections(&self, expected: usize) -> anyhow::Result<usize> {
+        const PATIENCE: Duration = Duration::from_secs(15);
+        let started = Instant::now();
+        let names = loop {
+            let all = self.call("GET", &format!("vhosts/{}/connections", self.name), None).await?;
+            let connections = all.as_array().into_iter().flatten();
+            let names: Vec<String> = connections.filter_map(|one| Some(one["name"].as_str()?.to_owned())).collect();
+            if names.len() >= expected {
+                break names;
+            }
+            ensure!(started.elapsed() < PATIENCE, "{expected} connections expected, only {names:?} after {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await; // between two questions
+        };
         for name in &names {
             let mut path = Url::parse("http://api/connections/")?;
             path.path_segments_mut().ok().context("a path")?.pop_if_empty().push(name);
@@ -85,7 +91,7 @@ impl VirtualHost {
 impl Drop for VirtualHost {
     fn drop(&mut self) {
         if let Err(error) = self.api.call("DELETE", &format!("vhosts/{}", self.name), None) {
-            tracing::warn!(%error, name = self.name, "deleting a virtual host");
+            eprintln!("deleting the virtual host {}: {error:#}", self.name);
         }
     }
 }
