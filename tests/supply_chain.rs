@@ -73,8 +73,14 @@ fn every_crate_comes_from_crates_io_with_a_checksum_or_is_our_own() -> Result<()
             bail!("{name} is in the lock file: {why}");
         }
     }
-    let expected =
-        BTreeSet::from(["wafleet", "wafleet-browser", "wafleet-imitation", "wafleet-protocol", "wafleet-tests"]);
+    let expected = BTreeSet::from([
+        "wafleet",
+        "wafleet-browser",
+        "wafleet-imitation",
+        "wafleet-profile",
+        "wafleet-protocol",
+        "wafleet-tests",
+    ]);
     ensure!(own == expected, "{own:?}");
     Ok(())
 }

@@ -1,0 +1,6 @@
+#![doc = include_str!("../README.md")]
+
+pub mod archive;
+pub mod container;
+pub mod keys;
+mod wrap;
