@@ -26,10 +26,11 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use chromiumoxide_cdp::cdp::browser_protocol::browser::CloseParams;
+use chromiumoxide_cdp::cdp::browser_protocol::emulation::SetUserAgentOverrideParams;
 
 use crate::Cdp;
 
-pub(crate) use identity::Version;
+use identity::Version;
 use supervise::{CLOSE_GRACE, INTERRUPT_GRACE, Supervised};
 
 /// Which build of Chromium the executable is.
@@ -169,6 +170,7 @@ pub struct Chromium {
     process: Supervised,
     cdp: Cdp,
     version: Option<Version>,
+    flavor: Flavor,
 }
 
 impl Chromium {
@@ -198,9 +200,9 @@ impl Chromium {
         self.process.profile_dir()
     }
 
-    /// Its version, when the executable says it.
-    pub(crate) fn version(&self) -> Option<&Version> {
-        self.version.as_ref()
+    /// What its pages are to say that they run in; `None` when the executable does not tell its version.
+    pub(crate) fn page_identity(&self) -> Option<SetUserAgentOverrideParams> {
+        self.version.as_ref().map(|version| version.page_override(self.flavor))
     }
 
     /// Waits until the browser process has ended. Cancel-safe; may be called any number of times.

@@ -23,7 +23,6 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use url::Url;
 
-use crate::chromium::Version;
 use crate::{CdpError, Chromium};
 
 use document::Document;
@@ -137,7 +136,7 @@ impl Page {
         // The page cannot know the name beforehand, and the adapter removes it from its sight.
         let setup = Setup {
             binding: format!("b{:016x}", RandomState::new().build_hasher().finish()),
-            identity: chromium.version().map(Version::page_override),
+            identity: chromium.page_identity(),
         };
         let (document, document_seen) = watch::channel(None);
         let (status, status_seen) = watch::channel(Status::default());

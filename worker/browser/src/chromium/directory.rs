@@ -6,7 +6,7 @@
 //!           tmp/cache/      the disk cache
 //!           aside/<ms>/     IndexedDB as it was after a bad end, the newest few
 //!           chromium.log    what it wrote to stderr, bounded
-//!           unclean         there while the last end was a bad one
+//!           unclean         there while a browser runs, and after it until its end is known to be good
 //! ```
 
 use std::ffi::OsStr;
@@ -16,7 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::LaunchOptions;
+use super::{Flavor, LaunchOptions};
 
 /// The three links by which a Chromium says that it has a profile open. They survive a kill, name
 /// host and process, and make a start on another host fail; the lease is what says who owns a profile.
@@ -54,7 +54,7 @@ fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, PathError> {
 /// Makes the directories, saves what a bad end may have damaged, removes locks and left-overs.
 ///
 /// The order matters: the copy is complete before the sign of the bad end goes away.
-pub(super) fn prepare(options: &LaunchOptions, now: SystemTime) -> Result<(), PathError> {
+pub(super) fn prepare(options: &LaunchOptions, now: SystemTime) -> Result<Mark, PathError> {
     let (profile, tmp) = (options.profile_dir(), options.tmp_dir());
     for dir in [&options.session_dir, &profile, &tmp] {
         private_dir(dir)?;
@@ -65,25 +65,62 @@ pub(super) fn prepare(options: &LaunchOptions, now: SystemTime) -> Result<(), Pa
     for lock in LOCKS {
         remove(&profile.join(lock))?;
     }
-    remove(&options.session_dir.join("unclean"))?;
     for entry in at(&tmp, fs::read_dir(&tmp))? {
         let entry = at(&tmp, entry)?;
         if entry.file_name() != OsStr::new("cache") {
             remove(&entry.path())?;
         }
     }
-    Ok(())
+    let mark =
+        Mark { path: options.session_dir.join(MARK), text: format!("{} {}", running(options.flavor), millis(now)) };
+    at(&mark.path, fs::write(&mark.path, &mark.text))?;
+    Ok(mark)
 }
 
-/// Remembers that the browser did not end in good order.
+/// In the session's directory: what is known of the last browser's end.
+const MARK: &str = "unclean";
+
+/// What the mark says from the start on. If the worker dies, nobody is there to see the end.
+fn running(flavor: Flavor) -> &'static str {
+    match flavor {
+        // Ends in good order when its worker dies, and then removes its lock.
+        Flavor::Chromium => "running with a lock since",
+        // Has no lock that could tell.
+        Flavor::HeadlessShell => "running since",
+    }
+}
+
+/// The mark of one run. A later run's mark is not touched by it.
+#[derive(Debug)]
+pub(super) struct Mark {
+    path: PathBuf,
+    text: String,
+}
+
+impl Mark {
+    /// Notes that the browser ended in good order, or that it did not.
+    pub(super) fn note(&self, clean: bool) -> io::Result<()> {
+        if fs::read_to_string(&self.path)? != self.text {
+            return Ok(());
+        }
+        if clean { fs::remove_file(&self.path) } else { fs::write(&self.path, "ended badly") }
+    }
+}
+
+/// Notes of whatever run was last that it ended badly.
 pub(super) fn mark_unclean(session_dir: &Path) -> io::Result<()> {
-    fs::write(session_dir.join("unclean"), b"")
+    fs::write(session_dir.join(MARK), "ended badly")
 }
 
-/// Whether the last browser was marked so, or has left its lock, which one that ends in order removes.
+/// Whether the last browser may have lost something: as the mark says, or because the lock was
+/// left, which a Chromium that ends in order removes.
 pub(super) fn ended_badly(session_dir: &Path) -> bool {
-    let lock = session_dir.join("profile").join(LOCKS[0]);
-    session_dir.join("unclean").exists() || lock.symlink_metadata().is_ok()
+    let lock_left = session_dir.join("profile").join(LOCKS[0]).symlink_metadata().is_ok();
+    match fs::read_to_string(session_dir.join(MARK)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => lock_left,
+        Ok(mark) if mark.starts_with(running(Flavor::Chromium)) => lock_left,
+        _ => true,
+    }
 }
 
 /// Copies IndexedDB: Chromium deletes a database that it finds damaged, and a kill under heavy
@@ -95,14 +132,17 @@ fn set_aside(session_dir: &Path, now: SystemTime) -> Result<(), PathError> {
     }
     let aside = session_dir.join("aside");
     private_dir(&aside)?;
-    let millis = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let generation = aside.join(format!("{millis:014}"));
+    let generation = aside.join(format!("{:014}", millis(now)));
     let partial = aside.join("partial");
     remove(&partial)?;
     copy_tree(&source, &partial.join("IndexedDB"))?;
     remove(&generation)?;
     at(&generation, fs::rename(&partial, &generation))?;
     prune_aside(&aside)
+}
+
+fn millis(now: SystemTime) -> u128 {
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis())
 }
 
 fn prune_aside(aside: &Path) -> Result<(), PathError> {
@@ -156,7 +196,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::time::Duration;
 
-    use super::super::{Flavor, Sandbox};
+    use super::super::Sandbox;
     use super::*;
 
     struct Session(LaunchOptions);
@@ -174,8 +214,8 @@ mod tests {
             })
         }
 
-        fn prepare(&self, second: u64) {
-            prepare(&self.0, UNIX_EPOCH + Duration::from_secs(second)).expect("prepared");
+        fn prepare(&self, second: u64) -> Mark {
+            prepare(&self.0, UNIX_EPOCH + Duration::from_secs(second)).expect("prepared")
         }
 
         fn write(&self, path: &str, text: &str) {
@@ -231,6 +271,24 @@ mod tests {
         let copy = "aside/00000000003000/IndexedDB/site/000003.log";
         let copy = fs::read_to_string(session.0.session_dir.join(copy)).expect("copied");
         assert_eq!(copy, "records");
+    }
+
+    #[test]
+    fn without_a_lock_only_a_known_end_is_a_good_one() {
+        let mut session = Session::new("shell");
+        session.0.flavor = Flavor::HeadlessShell;
+        let first = session.prepare(1);
+        session.write("profile/Default/IndexedDB/x", "x");
+        assert!(ended_badly(&session.0.session_dir));
+        first.note(true).expect("noted");
+        assert!(!ended_badly(&session.0.session_dir));
+        let second = session.prepare(2);
+        assert!(session.aside().is_empty());
+        first.note(true).expect("of another run");
+        assert!(ended_badly(&session.0.session_dir));
+        second.note(false).expect("noted");
+        session.prepare(3);
+        assert_eq!(session.aside().len(), 1);
     }
 
     #[test]

@@ -12,6 +12,8 @@ use chromiumoxide_cdp::cdp::browser_protocol::emulation::{
     SetUserAgentOverrideParams, UserAgentBrandVersion, UserAgentMetadata,
 };
 
+use super::Flavor;
+
 /// Printing its version takes Chromium 50 ms, and the first start after boot a second.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -23,7 +25,7 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// Finds the version in what `--product-version` or `--version` print.
+    /// Finds the version in what `--version` prints.
     fn find(text: &str) -> Option<Self> {
         text.split_whitespace().find_map(|word| {
             let mut parts = word.split('.').map(str::parse::<u32>);
@@ -36,7 +38,7 @@ impl Version {
     /// Asks the executable. `None` when it does not say; the browser then goes by its own name.
     pub(super) async fn of(executable: &Path) -> Option<Self> {
         let output = tokio::process::Command::new(executable)
-            .arg("--product-version")
+            .arg("--version")
             .env_clear()
             .stdin(Stdio::null())
             .stderr(Stdio::null())
@@ -70,18 +72,27 @@ impl Version {
     }
 
     /// The override that gives a page its full client hints back.
-    pub(crate) fn page_override(&self) -> SetUserAgentOverrideParams {
+    pub(crate) fn page_override(&self, flavor: Flavor) -> SetUserAgentOverrideParams {
         let own = UserAgentBrandVersion { brand: "Chromium".into(), version: self.full.clone() };
         let (made_up, first) = self.made_up_brand();
-        let brands = if first { vec![made_up, own] } else { vec![own, made_up] };
+        let full = if first { vec![made_up, own] } else { vec![own, made_up] };
+        let short = |brand: &UserAgentBrandVersion| UserAgentBrandVersion {
+            brand: brand.brand.clone(),
+            version: brand.version.split('.').next().unwrap_or_default().to_owned(),
+        };
+        let brands = match flavor {
+            // Left out, Chromium's own list stays.
+            Flavor::Chromium => None,
+            // Its own list says `HeadlessChrome`.
+            Flavor::HeadlessShell => Some(full.iter().map(short).collect()),
+        };
         SetUserAgentOverrideParams {
             user_agent: self.user_agent(),
             accept_language: None,
             platform: None,
             user_agent_metadata: Some(UserAgentMetadata {
-                // Left out, Chromium's own list stays.
-                brands: None,
-                full_version_list: Some(brands),
+                brands,
+                full_version_list: Some(full),
                 platform: "Linux".into(),
                 platform_version: String::new(),
                 architecture: "x86".into(),
@@ -102,7 +113,7 @@ mod tests {
     #[test]
     fn the_version_is_found_in_what_the_builds_print() {
         for (printed, version) in [
-            ("156.0.8078.79\n", Some("156.0.8078.79")),
+            ("Chromium 156.0.8078.79 \n", Some("156.0.8078.79")),
             ("Chromium 156.0.8078.79 built on Debian", Some("156.0.8078.79")),
             ("Google Chrome for Testing 9.8.7.6", Some("9.8.7.6")),
             ("", None),

@@ -12,6 +12,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 use tokio::process::{Child, Command};
 
+use super::directory::Mark;
 use super::identity::Version;
 use super::supervise::Supervised;
 use super::{Chromium, LaunchError, LaunchOptions, directory, flags, log_file, process_table};
@@ -45,7 +46,7 @@ const ENVIRONMENT: &[&str] = &[
 
 pub(super) async fn launch(options: &LaunchOptions) -> Result<Chromium, LaunchError> {
     check_executable(&options.executable)?;
-    clear_the_way(options).await?;
+    let mark = clear_the_way(options).await?;
     let version = Version::of(&options.executable).await;
     let user_agent = version.as_ref().map(Version::user_agent);
 
@@ -61,7 +62,8 @@ pub(super) async fn launch(options: &LaunchOptions) -> Result<Chromium, LaunchEr
         tokio::spawn(log_file::copy(stderr, options.log_file()));
     }
     let cdp = Cdp::new(our_commands, our_answers).map_err(LaunchError::Spawn)?;
-    let chromium = Chromium { process: Supervised::new(child, group, options), cdp, version };
+    let chromium =
+        Chromium { process: Supervised::new(child, group, mark, options), cdp, version, flavor: options.flavor };
 
     // From here on a return drops `chromium`, which ends the process.
     let answer = tokio::select! {
@@ -100,7 +102,7 @@ fn check_executable(path: &Path) -> Result<(), LaunchError> {
 }
 
 /// Makes sure that nothing uses the profile and that the directories are as they should be.
-async fn clear_the_way(options: &LaunchOptions) -> Result<(), LaunchError> {
+async fn clear_the_way(options: &LaunchOptions) -> Result<Mark, LaunchError> {
     let profile = options.profile_dir();
     if !process_table::wait_unused(&profile, LEFTOVER_GRACE).await
         && !process_table::kill_users(&profile, KILL_GRACE).await

@@ -8,6 +8,7 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::directory::Mark;
 use super::{Exit, LaunchOptions, directory, process_table};
 
 /// After `Browser.close` or the end of the pipe the browser is gone in 0.2–1.0 s.
@@ -40,7 +41,7 @@ pub(super) struct Supervised {
 }
 
 impl Supervised {
-    pub(super) fn new(child: Child, group: Pid, options: &LaunchOptions) -> Self {
+    pub(super) fn new(child: Child, group: Pid, mark: Mark, options: &LaunchOptions) -> Self {
         let (life, watched) = watch::channel(Life::Running);
         let abandoned = CancellationToken::new();
         let supervised = Supervised {
@@ -50,7 +51,7 @@ impl Supervised {
             life: watched,
             abandoned: abandoned.clone(),
         };
-        tokio::spawn(supervise(child, group, options.session_dir.clone(), life, abandoned));
+        tokio::spawn(supervise(child, group, mark, life, abandoned));
         supervised
     }
 
@@ -122,26 +123,22 @@ fn kill_group(group: Pid) {
     let _ = rustix::process::kill_process_group(group, Signal::KILL);
 }
 
-async fn supervise(
-    mut child: Child,
-    group: Pid,
-    session_dir: PathBuf,
-    life: watch::Sender<Life>,
-    abandoned: CancellationToken,
-) {
+async fn supervise(mut child: Child, group: Pid, mark: Mark, life: watch::Sender<Life>, abandoned: CancellationToken) {
     let ended = tokio::select! {
         ended = child.wait() => ended,
         () = abandoned.cancelled() => end(&mut child, group).await,
     };
     let exit = ended.map_or(Exit::UNKNOWN, Exit::from);
     life.send_replace(Life::Ended(exit));
+    let mut clean = exit.code == Some(0);
     if !process_table::wait_group_gone(group, HELPER_GRACE).await {
         tracing::warn!(group = group.as_raw_nonzero(), "killing what a browser left behind");
+        clean = false;
         kill_group(group);
-        if let Err(error) = directory::mark_unclean(&session_dir) {
-            tracing::error!(%error, "cannot mark a profile that did not end well");
-        }
         process_table::wait_group_gone(group, INTERRUPT_GRACE).await;
+    }
+    if let Err(error) = mark.note(clean) {
+        tracing::warn!(%error, "cannot note how a browser ended");
     }
     life.send_replace(Life::Gone(exit));
 }

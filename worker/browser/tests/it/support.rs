@@ -43,7 +43,10 @@ pub(crate) fn options(session_dir: PathBuf) -> LaunchOptions {
     let sandbox = if rustix::process::geteuid().is_root() { Sandbox::Off } else { Sandbox::Required };
     LaunchOptions {
         executable,
-        flavor: Flavor::Chromium,
+        flavor: match std::env::var("WAFLEET_CHROMIUM_FLAVOR").as_deref() {
+            Ok("headless-shell") => Flavor::HeadlessShell,
+            _ => Flavor::Chromium,
+        },
         sandbox,
         session_dir,
         // Nothing of a test leaves the machine.
@@ -121,6 +124,21 @@ pub(crate) fn processes_of(session_dir: &Path) -> BTreeSet<u32> {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let line = std::fs::read(entry.path().join("cmdline")).ok()?;
             (pid != std::process::id() && String::from_utf8_lossy(&line).contains(wanted)).then_some(pid)
+        })
+        .collect()
+}
+
+/// Every process of a group.
+pub(crate) fn group_of(leader: u32) -> BTreeSet<u32> {
+    let entries = std::fs::read_dir("/proc").expect("proc");
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            // `pid (name) state parent group …`; the name may hold brackets.
+            let group: u32 = stat[stat.rfind(')')? + 1..].split_whitespace().nth(2)?.parse().ok()?;
+            (group == leader).then_some(pid)
         })
         .collect()
 }

@@ -10,7 +10,7 @@ use wafleet_browser::{
 };
 
 use crate::session::{BERT, Session, quick, text};
-use crate::support::{PATIENCE, SECOND, SessionDir, site};
+use crate::support::{PATIENCE, SECOND, SessionDir, group_of, site};
 
 /// How much later than stated a busy machine may be.
 const SLACK: Duration = Duration::from_secs(5);
@@ -250,18 +250,10 @@ async fn the_page_sees_an_ordinary_chromium_and_nothing_of_the_adapter() {
 
 /// The process that runs the page.
 fn renderer_of(chromium: &Chromium) -> Pid {
-    let group = chromium.pid().to_string();
-    std::fs::read_dir("/proc")
-        .expect("proc")
-        .flatten()
-        .find_map(|entry| {
-            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-            let of = stat[stat.rfind(')')? + 1..].split_whitespace().nth(2)?.to_owned();
-            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-            (of == group && String::from_utf8_lossy(&line).contains("--type=renderer"))
-                .then(|| Pid::from_raw(pid))
-                .flatten()
-        })
-        .expect("a renderer")
+    let is_renderer = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("--type=renderer")
+    };
+    let pid = group_of(chromium.pid()).into_iter().find(is_renderer).expect("a renderer");
+    Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not 0")
 }
