@@ -46,6 +46,8 @@ impl Installation {
         let expression = format!("(function () {{ {}\nreturn wafleetAdapter.install({options}); }})()", self.bundle);
         let mut evaluate = EvaluateParams::new(expression);
         evaluate.unique_context_id = Some(self.context);
+        // The page's policy may forbid `eval`, later if not now; the adapter does without.
+        evaluate.allow_unsafe_eval_blocked_by_csp = Some(false);
         let answer = self
             .cdp
             .call(Some(&self.session), evaluate, INSTALL_TIMEOUT)

@@ -327,11 +327,19 @@ impl Driver {
             Request::Reload(reply) => {
                 self.ready_by = Some(Instant::now() + READY_WITHIN);
                 let reloading = self.cdp.call(Some(&self.tab.session), ReloadParams::default(), QUICK).await;
+                let reloading = match reloading {
+                    // It was just being exchanged for another document; a load from outside reaches either.
+                    Err(CdpError::Refused { .. }) => {
+                        self.load();
+                        Ok(())
+                    }
+                    reloading => reloading.map(drop),
+                };
                 if reloading.is_ok() && self.health == Health::Crashed {
                     self.health = Health::Live;
                 }
                 // A caller that has given up gets no answer.
-                let _ = reply.send(reloading.map(drop).map_err(|error| unloaded(&error)));
+                let _ = reply.send(reloading.map_err(|error| unloaded(&error)));
             }
             Request::Reopen(reply) => {
                 let reopening = self.reopen().await;

@@ -3,6 +3,7 @@
 mod chromium;
 mod linking;
 mod messages;
+mod privacy;
 mod session;
 mod sockets;
 mod support;

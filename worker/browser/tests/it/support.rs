@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use wafleet_browser::{Cdp, Flavor, LaunchOptions, Sandbox};
+use wafleet_browser::{Cdp, Chromium, Flavor, LaunchOptions, Sandbox};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -112,6 +112,21 @@ impl Tab {
         assert_eq!(answer.get("exceptionDetails"), None, "{answer}");
         answer["result"]["value"].clone()
     }
+}
+
+/// The debugging session of the tab, from a second look at the browser.
+pub(crate) async fn attach(chromium: &Chromium) -> String {
+    let call = |method: &'static str, params| chromium.cdp().call_raw(None, method, params, PATIENCE);
+    let targets = call("Target.getTargets", json!({})).await.expect("targets");
+    let page = targets["targetInfos"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|target| target["type"] == "page")
+        .expect("a page")["targetId"]
+        .clone();
+    let attached = call("Target.attachToTarget", json!({ "targetId": page, "flatten": true })).await.expect("attached");
+    attached["sessionId"].as_str().expect("a session").to_owned()
 }
 
 /// Every process whose command line names this directory.

@@ -10,28 +10,13 @@ use wafleet_browser::{
 };
 
 use crate::session::{BERT, Session, quick, text};
-use crate::support::{PATIENCE, SECOND, SessionDir, group_of, site};
+use crate::support::{PATIENCE, SECOND, SessionDir, attach, group_of, site};
 
 /// How much later than stated a busy machine may be.
 const SLACK: Duration = Duration::from_secs(5);
 
 fn detached(event: &PageEvent) -> Option<()> {
     matches!(event, PageEvent::Detached).then_some(())
-}
-
-/// The debugging session of the tab, from a second look at the browser.
-async fn attach(chromium: &Chromium) -> String {
-    let call = |method: &'static str, params| chromium.cdp().call_raw(None, method, params, PATIENCE);
-    let targets = call("Target.getTargets", json!({})).await.expect("targets");
-    let page = targets["targetInfos"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .find(|target| target["type"] == "page")
-        .expect("a page")["targetId"]
-        .clone();
-    let attached = call("Target.attachToTarget", json!({ "targetId": page, "flatten": true })).await.expect("attached");
-    attached["sessionId"].as_str().expect("a session").to_owned()
 }
 
 #[tokio::test]
