@@ -59,6 +59,11 @@ impl EventSink {
         Self { world, workspace, session, lease: None, seq: Mutex::new(0) }
     }
 
+    /// Whether this is the story of that session.
+    pub(crate) fn tells_of(&self, workspace: WorkspaceId, session: &SessionId) -> bool {
+        self.workspace == workspace && self.session == *session
+    }
+
     /// An id for something that happens once and now.
     pub(crate) fn fresh_id() -> EventId {
         EventId::random(unix_ms(), rand::random())

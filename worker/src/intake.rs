@@ -254,8 +254,9 @@ pub(crate) async fn refuse(
         let correlation = Correlation { command: Some(verified.message_id.clone()), metadata: None };
         let bystander;
         let sink = match sink {
-            Some(sink) => sink,
-            None => {
+            Some(sink) if sink.tells_of(verified.workspace, &verified.session) => sink,
+            // A stray: its sender hears of it, and not whoever owns the lane it strayed into.
+            _ => {
                 bystander = EventSink::of_bystander(world.clone(), verified.workspace, verified.session.clone());
                 &bystander
             }
