@@ -780,8 +780,16 @@ impl SessionActor {
                 tracing::warn!(error = %chain(&error), "the watermark is not recorded");
             }
         }
-        // A status row or the end of wanting may still be on its way.
-        let drain = async { while self.work.join_next().await.is_some() {} };
+        // A status row or the end of wanting may still be on its way, and the last status waits for the one before it.
+        let drain = async {
+            while let Some(done) = self.work.join_next().await {
+                if let Ok(Happening::RowWritten { fenced: false }) = done
+                    && let Some(last) = self.row.next.take()
+                {
+                    self.write_row(last);
+                }
+            }
+        };
         let _ = tokio::time::timeout(Duration::from_secs(5), drain).await;
     }
 }
