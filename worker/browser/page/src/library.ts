@@ -50,6 +50,7 @@ async function ready(library: Library): Promise<Library> {
 }
 
 export class LazyLibrary {
+  #steady: Promise<void> | undefined;
   #loading: Promise<Library> | undefined;
 
   constructor(
@@ -58,6 +59,12 @@ export class LazyLibrary {
     /** Runs once, when wa-js is ready, before anybody gets it. */
     readonly onReady: (library: Library) => void,
   ) {}
+
+  /** To be called when the page's core modules are there: begins to wait for the rest. */
+  prepare(): Promise<void> {
+    this.#steady ??= steadyModules();
+    return this.#steady;
+  }
 
   /** wa-js, ready; started now if it was not. */
   get(): Promise<Library> {
@@ -70,7 +77,7 @@ export class LazyLibrary {
   }
 
   async #load(): Promise<Library> {
-    await steadyModules();
+    await this.prepare();
     this.onStart();
     const library = await within(READY_WITHIN_MS, ready(evaluate()));
     this.onReady(library);

@@ -54,6 +54,7 @@ class Adapter {
     await coreModules();
     this.#probed = true;
     this.#outbox.push({ type: 'phase', phase: 'probed' });
+    void this.#library.prepare();
     watchStatus(this.#outbox, (now) => this.#look(now));
   }
 

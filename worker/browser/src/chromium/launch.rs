@@ -46,8 +46,8 @@ const ENVIRONMENT: &[&str] = &[
 
 pub(super) async fn launch(options: &LaunchOptions) -> Result<Chromium, LaunchError> {
     check_executable(&options.executable)?;
-    let mark = clear_the_way(options).await?;
-    let version = Version::of(&options.executable).await;
+    let (mark, version) = tokio::join!(clear_the_way(options), Version::of(&options.executable));
+    let mark = mark?;
     let user_agent = version.as_ref().map(Version::user_agent);
 
     let spawn_error = |error: rustix::io::Errno| LaunchError::Spawn(error.into());
