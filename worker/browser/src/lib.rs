@@ -1,5 +1,9 @@
 //! One Chromium per session over the debugging pipe, and the typed driver of the page in it.
 //!
+//! The protocol's types come from the `chromiumoxide` family, its connection does not: that speaks
+//! WebSocket only, so Chromium would have to listen on a port, and its event loop was measured to
+//! wait for ever when a browser dies in silence and to panic on an event that it does not know.
+//!
 //! Reading order: [`Chromium`] starts, watches and ends one browser in its own process group;
 //! [`Cdp`] is the connection to it, NUL-separated JSON on two pipes, so that nothing ever
 //! listens on a socket; [`Page`] drives the one tab and turns what happens in it into

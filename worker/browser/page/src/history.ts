@@ -11,14 +11,22 @@ const PAGE = 50;
 
 type Chat = ReturnType<Library['whatsapp']['ChatStore']['getModelsArray']>[number];
 
-/** All messages of `chat` that are not older than `since`, newest page first, in any order within. */
+/** All messages of `chat` that are not older than `since`, in any order, some of them twice. */
 async function ofChat(library: Library, chat: Chat, since: number, limit: number): Promise<RawMessage[]> {
-  const found: RawMessage[] = [];
-  let before: string | undefined;
-  while (found.length < limit) {
+  const isFresh = (raw: RawMessage) => typeof raw.t === 'number' && raw.t >= since;
+  // Without an anchor wa-js begins at the last message that was received, and own ones after it
+  // would be missing; so what is in memory comes first, and the database from its newest on.
+  const inMemory: RawMessage[] = chat.msgs.getModelsArray();
+  const newest = inMemory.reduce<RawMessage | undefined>(
+    (last, raw) => (last === undefined || Number(raw.t) >= Number(last.t) ? raw : last),
+    undefined,
+  );
+  const found = inMemory.filter(isFresh);
+  let before = newest === undefined ? undefined : String(newest.id);
+  while (found.length < inMemory.length + limit) {
     const options = before === undefined ? { count: PAGE } : { count: PAGE, id: before, direction: 'before' as const };
-    const page = (await library.chat.getMessages(chat.id, options)) as unknown as RawMessage[];
-    const fresh = page.filter((raw) => typeof raw.t === 'number' && raw.t >= since);
+    const page: RawMessage[] = await library.chat.getMessages(chat.id, options);
+    const fresh = page.filter(isFresh);
     found.push(...fresh);
     const oldest = page[0];
     if (page.length < PAGE || fresh.length < page.length || oldest === undefined) break;

@@ -89,17 +89,34 @@ fn group_has_members(group: Pid) -> bool {
         entry.file_name().to_str().is_some_and(|name| name.bytes().all(|b| b.is_ascii_digit()))
             && fs::read_to_string(entry.path().join("stat"))
                 .ok()
-                .and_then(|stat| state_and_group(&stat))
-                .is_some_and(|(state, of)| of == group.as_raw_nonzero().get() && state != 'Z')
+                .and_then(|stat| Stat::parse(&stat))
+                .is_some_and(|stat| stat.group == group.as_raw_nonzero().get() && stat.is_alive())
     })
 }
 
-/// From `pid (name) state ppid pgrp …`; the name may hold blanks and brackets.
-fn state_and_group(stat: &str) -> Option<(char, i32)> {
-    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let group = fields.nth(1)?.parse().ok()?;
-    Some((state, group))
+/// What `/proc/<pid>/stat` says of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    state: char,
+    group: i32,
+    threads: u32,
+}
+
+impl Stat {
+    /// From `pid (name) state parent group …`, with the number of threads as the twentieth field;
+    /// the name may hold blanks and brackets.
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line[line.rfind(')')? + 1..].split_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let group = fields.nth(1)?.parse().ok()?;
+        let threads = fields.nth(14)?.parse().ok()?;
+        Some(Stat { state, group, threads })
+    }
+
+    /// A process whose first thread has ended is a zombie although others may still be writing.
+    fn is_alive(&self) -> bool {
+        self.state != 'Z' || self.threads > 1
+    }
 }
 
 #[cfg(test)]
@@ -122,14 +139,18 @@ mod tests {
     }
 
     #[test]
-    fn state_and_group_are_read_behind_the_name() {
-        for (stat, expected) in [
-            ("12 (chromium) S 1 10 10 0", Some(('S', 10))),
-            ("12 (a) b) (c) Z 1 11 10 0", Some(('Z', 11))),
-            ("12 (x", None),
-            ("12 (x) S", None),
+    fn state_group_and_threads_are_read_behind_the_name() {
+        let rest = "0 -1 4194560 1 2 3 4 5 6 7 8 20 0";
+        for (line, expected) in [
+            (format!("12 (chromium) S 1 10 10 {rest} 7 0"), Some(('S', 10, 7, true))),
+            (format!("12 (a) b) (c) Z 1 11 10 {rest} 1 0"), Some(('Z', 11, 1, false))),
+            (format!("12 (chromium) Z 1 11 10 {rest} 3 0"), Some(('Z', 11, 3, true))),
+            ("12 (x".into(), None),
+            ("12 (x) S".into(), None),
+            ("12 (x) S 1 10 10".into(), None),
         ] {
-            assert_eq!(state_and_group(stat), expected, "{stat}");
+            let stat = Stat::parse(&line).map(|stat| (stat.state, stat.group, stat.threads, stat.is_alive()));
+            assert_eq!(stat, expected, "{line}");
         }
     }
 }

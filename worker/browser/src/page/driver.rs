@@ -422,10 +422,8 @@ impl Driver {
         }
     }
 
-    /// Until when the page may send, as of now.
     fn owned_now(&self) -> SystemTime {
-        let alive = SystemTime::now() + OWNER_SILENCE;
-        self.owned_until.borrow().map_or(alive, |until| until.min(alive))
+        owned_until(SystemTime::now(), *self.owned_until.borrow())
     }
 
     fn tell_ownership(&mut self) {
@@ -488,6 +486,12 @@ fn is_main(context: &ExecutionContextDescription, target: &str) -> bool {
     main_frame && default && context.origin.starts_with("http")
 }
 
+/// Until when the page may send, as of now: while this process lives, and not beyond the lease.
+fn owned_until(now: SystemTime, lease: Option<SystemTime>) -> SystemTime {
+    let alive = now + OWNER_SILENCE;
+    lease.map_or(alive, |lease| lease.min(alive))
+}
+
 /// Any answer is a sign of life, a refusal too.
 fn heard<T>(result: &Result<T, CdpError>) -> Beat {
     match result {
@@ -513,5 +517,43 @@ async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_page_may_send_for_twelve_seconds_but_never_beyond_the_lease() {
+        let second = |n| UNIX_EPOCH + Duration::from_secs(n);
+        for (lease, expected) in [(None, 112), (Some(115), 112), (Some(105), 105), (Some(90), 90)] {
+            assert_eq!(owned_until(second(100), lease.map(second)), second(expected), "{lease:?}");
+        }
+    }
+
+    #[test]
+    fn the_adapter_goes_into_the_main_frame_of_a_site_and_nowhere_else() {
+        let context = |origin: &str, frame: &str, default: bool| {
+            serde_json::from_value::<ExecutionContextDescription>(json!({
+                "id": 1, "origin": origin, "name": "", "uniqueId": "u",
+                "auxData": { "isDefault": default, "type": "default", "frameId": frame }
+            }))
+            .expect("a context")
+        };
+        for (context, expected) in [
+            (context("https://web.whatsapp.com", "T", true), true),
+            (context("http://127.0.0.1:1", "T", true), true),
+            (context("https://web.whatsapp.com", "F", true), false),
+            (context("https://web.whatsapp.com", "T", false), false),
+            (context("://", "T", true), false),
+            (context("chrome-error://chromewebdata", "T", true), false),
+        ] {
+            assert_eq!(is_main(&context, "T"), expected, "{context:?}");
+        }
     }
 }

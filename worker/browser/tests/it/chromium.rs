@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use wafleet_browser::{CdpError, Chromium, End, Flavor, LaunchError};
+use wafleet_browser::{CdpError, Chromium, End, Flavor, LaunchError, Sandbox};
 
 use crate::support::{PATIENCE, SECOND, SessionDir, Tab, options, processes_of, site, until};
 
@@ -69,6 +70,7 @@ async fn a_killed_browser_takes_its_whole_group_along_and_the_next_start_guards_
     assert_eq!(chromium.exited().await, exit, "as often as one likes");
     chromium.cdp().closed().await;
     until("the group is gone", || processes_of(&dir.0).is_empty()).await;
+    assert!(!Path::new(&format!("/proc/{}", chromium.pid())).exists(), "it was waited for, no zombie is left");
     assert_eq!(chromium.close().await, End::Killed);
 
     let chromium = Chromium::launch(&dir.options()).await.expect("launched");
@@ -166,6 +168,18 @@ async fn what_is_not_a_browser_is_refused_with_a_reason() {
     options.executable = "/bin/true".into();
     let error = Chromium::launch(&options).await.expect_err("not chromium");
     assert!(matches!(error, LaunchError::Ended { exit, .. } if exit.code == Some(0)));
+}
+
+#[tokio::test]
+async fn a_sandbox_that_cannot_work_is_an_error_that_says_so() {
+    if !rustix::process::geteuid().is_root() {
+        return; // Only for root the sandbox cannot work.
+    }
+    let dir = SessionDir::new();
+    let mut options = dir.options();
+    options.sandbox = Sandbox::Required;
+    let error = Chromium::launch(&options).await.expect_err("as root");
+    assert!(matches!(&error, LaunchError::Ended { log, .. } if log.contains("--no-sandbox")), "{error}");
 }
 
 #[tokio::test]

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use wafleet_browser::{CallError, PageEvent};
 use wafleet_imitation::Options;
 
-use crate::session::{ANNA, Session, quick};
+use crate::session::{ANNA, BERT, Session, quick};
+use crate::support::{PATIENCE, attach};
 
 #[tokio::test]
 async fn the_code_is_shown_without_wa_js_and_is_the_one_that_the_page_shows() {
@@ -128,5 +130,24 @@ async fn an_own_logout_unlinks_the_device_and_leads_back_to_a_code() {
     assert!(session.anna.devices().is_empty());
     session.qr().await;
     session.page.logout().await.expect("nothing to do");
+    session.close().await;
+}
+
+#[tokio::test]
+async fn what_a_version_of_the_page_lacks_is_named_and_the_session_goes_on() {
+    let mut session = Session::open(quick()).await;
+    let code = session.qr().await;
+    let tab = attach(&session.chromium).await;
+    let remove = "for (const id of ['WAWebAltDeviceLinkingApi', 'WAWebChatMessageSearch'])
+        delete require('__debug').modulesMap[id];";
+    let remove = json!({ "expression": remove });
+    session.chromium.cdp().call_raw(Some(&tab), "Runtime.evaluate", remove, PATIENCE).await.expect("removed");
+    session.anna.scan(&code).await.expect("scanned");
+    session.online().await;
+    let mut missing = session.ready().await.missing;
+    missing.sort();
+    assert_eq!(missing, ["getSearchContext", "initializeAltDeviceLinking"]);
+    session.anna.receive_text(BERT, "Bert", "still there");
+    session.message("still there").await;
     session.close().await;
 }

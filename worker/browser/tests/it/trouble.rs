@@ -211,6 +211,39 @@ async fn a_broken_bundle_is_a_fault_and_not_an_end() {
 }
 
 #[tokio::test]
+async fn a_reader_that_is_too_slow_hears_of_the_loss_and_gets_a_new_load() {
+    let dir = SessionDir::new();
+    let address = site("<title>page</title>").await;
+    let chromium = Chromium::launch(&dir.options()).await.expect("launched");
+    let mut options = PageOptions::new(format!("http://{address}/").parse().expect("a URL"));
+    // More events at once than all queues together hold.
+    options.bundle = "var wafleetAdapter = { install({ binding }) {
+        const send = globalThis[binding];
+        for (let seq = 1; seq <= 20000; seq++) send(JSON.stringify({ v: 1, seq, events: [{ type: 'qr_idle' }] }));
+        return { beat() {} };
+    } };"
+        .into();
+    let (_page, mut events) = Page::open(&chromium, options).await.expect("opened");
+    let mut seen = 0;
+    loop {
+        match events.recv().await.expect("events") {
+            PageEvent::Fault { what } if what.contains("lost") => break,
+            PageEvent::QrIdle => {
+                // The reader takes its time over the first one.
+                if seen == 0 {
+                    tokio::time::sleep(SECOND).await;
+                }
+                seen += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(seen < 20_000, "{seen}");
+    while events.recv().await.expect("events") != PageEvent::Loading {}
+    chromium.close().await;
+}
+
+#[tokio::test]
 async fn the_page_sees_an_ordinary_chromium_and_nothing_of_the_adapter() {
     let mut session = Session::linked(quick()).await;
     session.quiet(Duration::from_millis(200)).await;
