@@ -81,6 +81,10 @@ impl DeadLetters {
         let queue = channel.queue_declare("".into(), own, FieldTable::default()).await?.name().clone();
         let bind = QueueBindOptions::default();
         channel.queue_bind(queue.clone(), topology::DEAD.into(), "#".into(), bind, FieldTable::default()).await?;
+        let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare("".into(), own, FieldTable::default()).await?.name().clone();
+        let bind = QueueBindOptions::default();
+        channel.queue_bind(queue.clone(), topology::DEAD.into(), "#".into(), bind, FieldTable::default()).await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let mut consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
         let (sender, letters) = watch::channel(Vec::new());
@@ -98,17 +102,25 @@ impl DeadLetters {
         self.letters.borrow().clone()
     }
 
-    /// Waits for the first dead letter, among those that came and those that come, that `find` accepts.
+    /// How many there are: a mark for [`wait_from`](Self::wait_from).
+    pub fn len(&self) -> usize {
+        self.letters.borrow().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits for the first dead letter after the first `mark` ones.
     ///
     /// # Errors
     /// After half a minute, with the list of what is there instead.
-    pub async fn wait_for(&self, what: &str, mut find: impl FnMut(&DeadLetter) -> bool) -> anyhow::Result<DeadLetter> {
+    pub async fn wait_from(&self, mark: usize, what: &str) -> anyhow::Result<DeadLetter> {
         let mut letters = self.letters.clone();
-        let search = letters.wait_for(|letters| letters.iter().any(&mut find));
-        if let Ok(Ok(_)) = tokio::time::timeout(PATIENCE, search).await
-            && let Some(found) = self.all().into_iter().find(&mut find)
-        {
-            return Ok(found);
+        let more = tokio::time::timeout(PATIENCE, letters.wait_for(|letters| letters.len() > mark)).await;
+        if let Ok(Ok(letters)) = more {
+            return Ok(letters[mark].clone());
         }
         let mut list = String::new();
         for letter in self.all() {
