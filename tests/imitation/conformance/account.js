@@ -8,7 +8,11 @@ const lidOf = async (number) => (await WPP.contact.getPnLidEntry(wid(number))).l
 
 linked('a linked page is registered, authenticated and connected', [], async ({ equal, page }) => {
   equal([WPP.conn.isRegistered(), WPP.conn.isAuthenticated()], [true, true], 'registered, authenticated');
-  equal([page('WAWebSocketModel').Socket.state, page('WAWebStreamModel').Stream.mode], ['CONNECTED', 'MAIN'], 'state, mode');
+  equal(
+    [page('WAWebSocketModel').Socket.state, page('WAWebStreamModel').Stream.mode],
+    ['CONNECTED', 'MAIN'],
+    'state, mode',
+  );
 });
 
 linked('there is no QR code and no pairing code for a linked page', [], async ({ equal, refusal, people }) => {
@@ -55,15 +59,19 @@ linked('a missing number has no LID', [], async ({ equal, people }) => {
   equal([entry.lid, entry.phoneNumber._serialized], [undefined, wid(people.missing)], 'lid and number');
 });
 
-linked('names of the address book appear under number and LID', ['far end', 'control'], async ({ equal, farEnd, people, until, page }) => {
-  await farEnd.contact({ number: people.me, contact: people.friend, name: 'Friend of mine' });
-  page('WAWebSocketModel').Socket.reconnect(); // the address book comes with the login
-  const contact = await until('the contact', () => WPP.contact.get(wid(people.friend)));
-  equal([contact.name, contact.isMyContact], ['Friend of mine', true], 'by number');
-  equal((await WPP.contact.get(await lidOf(people.friend))).name, 'Friend of mine', 'by LID');
-  const mine = await WPP.contact.list({ onlyMyContacts: true });
-  equal(mine.filter(({ name }) => name === 'Friend of mine').length, 2, 'entries in the list');
-});
+linked(
+  'names of the address book appear under number and LID',
+  ['far end', 'control'],
+  async ({ equal, farEnd, people, until, page }) => {
+    await farEnd.contact({ number: people.me, contact: people.friend, name: 'Friend of mine' });
+    page('WAWebSocketModel').Socket.reconnect(); // the address book comes with the login
+    const contact = await until('the contact', () => WPP.contact.get(wid(people.friend)));
+    equal([contact.name, contact.isMyContact], ['Friend of mine', true], 'by number');
+    equal((await WPP.contact.get(await lidOf(people.friend))).name, 'Friend of mine', 'by LID');
+    const mine = await WPP.contact.list({ onlyMyContacts: true });
+    equal(mine.filter(({ name }) => name === 'Friend of mine').length, 2, 'entries in the list');
+  },
+);
 
 linked('what is no id is refused', [], async ({ equal, refusal }) => {
   const error = await refusal(WPP.contact.queryWidExists(''), 'asking for nobody');

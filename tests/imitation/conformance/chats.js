@@ -20,7 +20,11 @@ linked('a message from a contact arrives in the chat of its LID', ['far end'], a
 linked('the sender is named', ['far end', 'control'], async (context) => {
   const message = await receiveFrom(context, 'it is me');
   context.equal(message.notifyName, 'Conny', 'the notify name');
-  context.equal((await WPP.contact.get(await lidOf(context.people.contact))).pushname, 'Conny', "the contact's push name");
+  context.equal(
+    (await WPP.contact.get(await lidOf(context.people.contact))).pushname,
+    'Conny',
+    "the contact's push name",
+  );
 });
 
 linked('unread messages are counted and can be marked as read', ['far end'], async (context) => {
@@ -38,12 +42,16 @@ linked('odd text is received unchanged', ['far end', 'control'], async (context)
   for (const text of ['Grüße 👩‍👩‍👧‍👦', 'a\nb', '"\\</script>', 'x'.repeat(60_000)]) await receiveFrom(context, text);
 });
 
-linked('a message typed on the phone arrives as an own message', ['far end'], async ({ events, equal, farEnd, people }) => {
-  await farEnd.type({ number: people.me, to: people.contact, text: 'from the phone' });
-  const { given } = await events.next('chat.new_message', (message) => message.body === 'from the phone');
-  equal([given[0].id.fromMe, String(given[0].id.remote)], [true, await lidOf(people.contact)], 'fromMe, chat');
-  equal(given[0].ack >= 1, true, 'it is on the server');
-});
+linked(
+  'a message typed on the phone arrives as an own message',
+  ['far end'],
+  async ({ events, equal, farEnd, people }) => {
+    await farEnd.type({ number: people.me, to: people.contact, text: 'from the phone' });
+    const { given } = await events.next('chat.new_message', (message) => message.body === 'from the phone');
+    equal([given[0].id.fromMe, String(given[0].id.remote)], [true, await lidOf(people.contact)], 'fromMe, chat');
+    equal(given[0].ack >= 1, true, 'it is on the server');
+  },
+);
 
 linked('chats cannot be found by number', ['far end'], async ({ equal, people, refusal }) => {
   const number = wid(people.contact);
@@ -84,9 +92,17 @@ linked('messages can be read page by page', ['far end'], async ({ equal, people 
   const lid = await lidOf(people.contact);
   const last = await WPP.chat.getMessages(lid, { count: 4 });
   const before = await WPP.chat.getMessages(lid, { count: 2, direction: 'before', id: String(last[2].id) });
-  equal(before.map(({ id }) => String(id)), last.slice(0, 2).map(({ id }) => String(id)), 'the two before the third');
+  equal(
+    before.map(({ id }) => String(id)),
+    last.slice(0, 2).map(({ id }) => String(id)),
+    'the two before the third',
+  );
   const after = await WPP.chat.getMessages(lid, { count: 2, direction: 'after', id: String(last[1].id) });
-  equal(after.map(({ id }) => String(id)), last.slice(2, 4).map(({ id }) => String(id)), 'the two after the second');
+  equal(
+    after.map(({ id }) => String(id)),
+    last.slice(2, 4).map(({ id }) => String(id)),
+    'the two after the second',
+  );
 });
 
 linked('chats are listed, and the newest message dates the chat', ['far end'], async (context) => {
@@ -96,7 +112,10 @@ linked('chats are listed, and the newest message dates the chat', ['far end'], a
   const chat = (await WPP.chat.list({ ignoreGroupMetadata: true })).find(({ id }) => String(id) === lid);
   equal(chat.t, message.t, "the chat's time");
   equal(String(chat.lastReceivedKey), String(message.id), 'its last key');
-  ensure((await WPP.chat.list({ onlyUsers: true })).every(({ id }) => id.isUser()), 'onlyUsers lists others');
+  ensure(
+    (await WPP.chat.list({ onlyUsers: true })).every(({ id }) => id.isUser()),
+    'onlyUsers lists others',
+  );
 });
 
 linked('ids are text only by String()', ['far end'], async (context) => {
@@ -105,25 +124,50 @@ linked('ids are text only by String()', ['far end'], async (context) => {
   context.ensure(MsgKey.fromString(String(message.id)).equals(message.id), 'a key does not survive its text');
 });
 
-linked('a group appears with its participants', ['far end'], async ({ ensure, equal, events, farEnd, people, remember }) => {
-  const { id } = await farEnd.group({ owner: people.contact, members: [people.me, people.friend], subject: 'Gardeners' });
-  const { given } = await events.next('chat.new_chat', (chat) => chat.id.isGroup() && (!id || String(chat.id) === id));
-  const group = String(given[0].id);
-  const participants = (await WPP.group.getParticipants(group)).map((participant) => String(participant.id));
-  equal([...participants].sort(), [await lidOf(people.contact), String(WPP.conn.getMyUserLid()), await lidOf(people.friend)].sort(), 'participants');
-  ensure((await WPP.group.getAllGroups()).some((chat) => String(chat.id) === group), 'it is not among all groups');
-  equal(WPP.chat.get(group).name, 'Gardeners', 'its name');
-  remember('group', group);
-});
+linked(
+  'a group appears with its participants',
+  ['far end'],
+  async ({ ensure, equal, events, farEnd, people, remember }) => {
+    const { id } = await farEnd.group({
+      owner: people.contact,
+      members: [people.me, people.friend],
+      subject: 'Gardeners',
+    });
+    const { given } = await events.next(
+      'chat.new_chat',
+      (chat) => chat.id.isGroup() && (!id || String(chat.id) === id),
+    );
+    const group = String(given[0].id);
+    const participants = (await WPP.group.getParticipants(group)).map((participant) => String(participant.id));
+    equal(
+      [...participants].sort(),
+      [await lidOf(people.contact), String(WPP.conn.getMyUserLid()), await lidOf(people.friend)].sort(),
+      'participants',
+    );
+    ensure(
+      (await WPP.group.getAllGroups()).some((chat) => String(chat.id) === group),
+      'it is not among all groups',
+    );
+    equal(WPP.chat.get(group).name, 'Gardeners', 'its name');
+    remember('group', group);
+  },
+);
 
-linked('a text to a group goes out under the own LID and is acknowledged', ['far end'], async ({ ensure, equal, events, recall }) => {
-  const group = recall('group');
-  const sent = await WPP.chat.sendTextMessage(group, 'hello gardeners', quiet);
-  equal([sent.to, sent.ack], [group, 1], 'chat, ack');
-  ensure(sent.id.startsWith(`true_${group}_`) && sent.id.endsWith(`_${WPP.conn.getMyUserLid()}`), sent.id);
-  const { given } = await events.next('chat.msg_ack_change', ({ ack, ids }) => ack === 2 && ids.some(({ id }) => id === bareId(sent.id)));
-  ensure(given[0].sender.isLid(), 'the receipt does not name its participant');
-});
+linked(
+  'a text to a group goes out under the own LID and is acknowledged',
+  ['far end'],
+  async ({ ensure, equal, events, recall }) => {
+    const group = recall('group');
+    const sent = await WPP.chat.sendTextMessage(group, 'hello gardeners', quiet);
+    equal([sent.to, sent.ack], [group, 1], 'chat, ack');
+    ensure(sent.id.startsWith(`true_${group}_`) && sent.id.endsWith(`_${WPP.conn.getMyUserLid()}`), sent.id);
+    const { given } = await events.next(
+      'chat.msg_ack_change',
+      ({ ack, ids }) => ack === 2 && ids.some(({ id }) => id === bareId(sent.id)),
+    );
+    ensure(given[0].sender.isLid(), 'the receipt does not name its participant');
+  },
+);
 
 linked('a text in a group names its author', ['far end'], async ({ equal, events, farEnd, people, recall }) => {
   const group = recall('group');
@@ -133,12 +177,16 @@ linked('a text in a group names its author', ['far end'], async ({ equal, events
   equal(String(given[0].id.participant), await lidOf(people.contact), 'the participant of the key');
 });
 
-linked('another linked account exchanges messages and receipts', ['second account'], async ({ equal, events, farEnd, people }) => {
-  const { number } = await farEnd.peer({ deed: 'link' });
-  await farEnd.peer({ deed: 'send', to: people.me, text: 'from another page' });
-  await events.next('chat.new_message', (message) => message.body === 'from another page');
-  const sent = await textTo(number, 'to another page');
-  await farEnd.peer({ deed: 'read', from: people.me, text: 'to another page' });
-  await events.next('chat.msg_ack_change', ({ ack, ids }) => ack === 3 && ids.map(String).includes(sent.id));
-  equal((await WPP.chat.getMessageById(sent.id)).ack, 3, 'the ack');
-});
+linked(
+  'another linked account exchanges messages and receipts',
+  ['second account'],
+  async ({ equal, events, farEnd, people }) => {
+    const { number } = await farEnd.peer({ deed: 'link' });
+    await farEnd.peer({ deed: 'send', to: people.me, text: 'from another page' });
+    await events.next('chat.new_message', (message) => message.body === 'from another page');
+    const sent = await textTo(number, 'to another page');
+    await farEnd.peer({ deed: 'read', from: people.me, text: 'to another page' });
+    await events.next('chat.msg_ack_change', ({ ack, ids }) => ack === 3 && ids.map(String).includes(sent.id));
+    equal((await WPP.chat.getMessageById(sent.id)).ack, 3, 'the ack');
+  },
+);

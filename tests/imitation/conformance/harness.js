@@ -59,14 +59,21 @@ globalThis.conformance = (() => {
     all: () => heard.slice(start),
     has: (line) => heard.slice(start).some((event) => event.line === line || event.name === line),
     next: (line, matches = () => true, within) =>
-      until(`the event ${line}`, () =>
-        heard.slice(start).find((event) => (event.line === line || event.name === line) && matches(...event.given)), within),
+      until(
+        `the event ${line}`,
+        () =>
+          heard.slice(start).find((event) => (event.line === line || event.name === line) && matches(...event.given)),
+        within,
+      ),
     // The lines occur in this order; others may stand between them.
     ensureOrder(lines) {
       let from = start;
       for (const line of lines) {
         const at = heard.findIndex((event, index) => index >= from && (event.line === line || event.name === line));
-        const seen = heard.slice(start).map((event) => event.line).join(', ');
+        const seen = heard
+          .slice(start)
+          .map((event) => event.line)
+          .join(', ');
         ensure(at >= 0, `${line} is missing or too early in: ${seen}`);
         from = at + 1;
       }
@@ -77,12 +84,14 @@ globalThis.conformance = (() => {
   const farEnd = new Proxy(
     {},
     {
-      get: (_, verb) => (fields = {}) =>
-        new Promise((resolve, reject) => {
-          const id = ++lastCall;
-          calls.set(id, { resolve, reject });
-          globalThis.conformanceFarEnd(JSON.stringify({ id, verb, fields }));
-        }),
+      get:
+        (_, verb) =>
+        (fields = {}) =>
+          new Promise((resolve, reject) => {
+            const id = ++lastCall;
+            calls.set(id, { resolve, reject });
+            globalThis.conformanceFarEnd(JSON.stringify({ id, verb, fields }));
+          }),
     },
   );
 
@@ -108,7 +117,12 @@ globalThis.conformance = (() => {
       throw new Failure(`no result within ${limit} ms`);
     });
     const { error } = await outcome(Promise.race([assertion.run(context), tooLong]));
-    const detail = error === undefined ? '' : error instanceof Failure ? error.message : `${error?.name}: ${error?.code ?? ''} ${error?.message} ${error?.stack ?? ''}`;
+    const detail =
+      error === undefined
+        ? ''
+        : error instanceof Failure
+          ? error.message
+          : `${error?.name}: ${error?.code ?? ''} ${error?.message} ${error?.stack ?? ''}`;
     return { ok: error === undefined, detail, milliseconds: Math.round(performance.now() - started) };
   };
 

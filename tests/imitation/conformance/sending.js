@@ -3,7 +3,10 @@
 
 const quiet = { linkPreview: false, markIsRead: false };
 const textTo = (number, text, options) => WPP.chat.sendTextMessage(wid(number), text, { ...quiet, ...options });
-const hexId = () => `3EB0${Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, '0')).join('').toUpperCase()}`;
+const hexId = () =>
+  `3EB0${Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => byte.toString(16).padStart(2, '0'))
+    .join('')
+    .toUpperCase()}`;
 const ownKey = async (number, id = hexId()) => `true_${await lidOf(number)}_${id}`;
 const bareId = (key) => String(key).split('_')[2];
 
@@ -25,7 +28,10 @@ linked('an own send is announced like any message, and its ack 1 follows', [], a
 
 linked('delivered and read are announced by receipts', ['far end'], async ({ events, equal, farEnd, people }) => {
   const sent = await textTo(people.contact, 'please read this');
-  const reached = (wanted) => ({ ack, ids }) => ack === wanted && ids.map(String).includes(sent.id);
+  const reached =
+    (wanted) =>
+    ({ ack, ids }) =>
+      ack === wanted && ids.map(String).includes(sent.id);
   await events.next('chat.msg_ack_change', reached(2));
   await farEnd.read({ number: people.contact, id: bareId(sent.id) });
   const { given } = await events.next('chat.msg_ack_change', reached(3));
@@ -52,6 +58,11 @@ linked('an id need not look native', [], async ({ equal, people }) => {
   equal((await textTo(people.contact, 'odd id', { messageId })).id, messageId, 'the id');
 });
 
+linked('a text to a number that is not on WhatsApp is not rejected', [], async ({ ensure, people }) => {
+  const sent = await textTo(people.missing, 'anybody there?', { waitForAck: false });
+  ensure(sent.id.startsWith('true_'), sent.id);
+});
+
 linked('the same id again is a DuplicateMessageError without a message', [], async ({ equal, people, refusal }) => {
   const messageId = await ownKey(people.contact);
   await textTo(people.contact, 'once', { messageId });
@@ -76,7 +87,13 @@ linked('a bare id is refused', [], async ({ people, refusal }) => {
 });
 
 linked('text arrives unchanged, whatever it holds', ['far end', 'control'], async ({ equal, farEnd, people }) => {
-  const texts = ['Grüße 👩‍👩‍👧‍👦 שלום', 'line\nline\r\n\ttab', '"quotes" \\ </script> ${x}', '\u0000\u202e', '𝔘𝔫𝔦'.repeat(800)];
+  const texts = [
+    'Grüße 👩‍👩‍👧‍👦 שלום',
+    'line\nline\r\n\ttab',
+    '"quotes" \\ </script> ${x}',
+    '\u0000\u202e',
+    '𝔘𝔫𝔦'.repeat(800),
+  ];
   for (const text of texts) {
     const sent = await textTo(people.contact, text);
     const { sent: left } = await farEnd.sent({ number: people.me });
@@ -89,69 +106,107 @@ linked('twenty sends at once leave once each', ['far end', 'control'], async ({ 
   const sent = await Promise.all(Array.from({ length: 20 }, (_, number) => textTo(people.contact, `number ${number}`)));
   equal(new Set(sent.map(({ id }) => id)).size, 20, 'distinct ids');
   const { sent: left } = await farEnd.sent({ number: people.me });
-  const counts = sent.map(({ id }) => left.filter((departure) => departure.id === bareId(id)).map((departure) => departure.handed_in));
+  const counts = sent.map(({ id }) =>
+    left.filter((departure) => departure.id === bareId(id)).map((departure) => departure.handed_in),
+  );
   equal(counts, Array(20).fill([1]), 'departures per id');
 });
 
-linked('a refused send is a result with ack -1, not an exception', ['far end', 'control'], async ({ equal, farEnd, people }) => {
-  await farEnd.sends({ fault: 'refuse', count: 1 });
-  const sent = await textTo(people.contact, 'refused');
-  equal([sent.ack, sent.sendMsgResult.messageSendResult], [-1, 'ERROR_UNKNOWN'], 'ack, result');
-  const { sent: left } = await farEnd.sent({ number: people.me });
-  equal(left.filter(({ id }) => id === bareId(sent.id)).length, 0, 'departures');
-});
+linked(
+  'a refused send is a result with ack -1, not an exception',
+  ['far end', 'control'],
+  async ({ equal, farEnd, people }) => {
+    await farEnd.sends({ fault: 'refuse', count: 1 });
+    const sent = await textTo(people.contact, 'refused');
+    equal([sent.ack, sent.sendMsgResult.messageSendResult], [-1, 'ERROR_UNKNOWN'], 'ack, result');
+    const { sent: left } = await farEnd.sent({ number: people.me });
+    equal(left.filter(({ id }) => id === bareId(sent.id)).length, 0, 'departures');
+  },
+);
 
-linked('a slow server makes a send wait, nothing else', ['far end', 'control'], async ({ ensure, equal, farEnd, people }) => {
-  await farEnd.sends({ fault: 'delay', count: 1, millis: 1_500 });
-  const started = performance.now();
-  const sent = await textTo(people.contact, 'slow');
-  equal(sent.ack, 1, 'the ack');
-  ensure(performance.now() - started >= 1_400, 'it did not wait');
-});
+linked(
+  'a slow server makes a send wait, nothing else',
+  ['far end', 'control'],
+  async ({ ensure, equal, farEnd, people }) => {
+    await farEnd.sends({ fault: 'delay', count: 1, millis: 1_500 });
+    const started = performance.now();
+    const sent = await textTo(people.contact, 'slow');
+    equal(sent.ack, 1, 'the ack');
+    ensure(performance.now() - started >= 1_400, 'it did not wait');
+  },
+);
 
-linked('a message whose ack was cut off is acknowledged after the reconnection, and left once', ['far end', 'control'], async ({ equal, events, farEnd, people }) => {
-  await farEnd.acks({ server_ms: 30 }); // nobody's phone is on: a receipt would make the repetition needless
-  await farEnd.sends({ fault: 'cut_after', count: 1 });
-  const sent = await textTo(people.contact, 'cut after');
-  equal([sent.ack, sent.sendMsgResult.messageSendResult], [0, 'ERROR_UNKNOWN'], 'ack, result');
-  await events.next('chat.msg_ack_change', ({ ack, ids }) => ack === 1 && ids.map(String).includes(sent.id));
-  const [departure] = (await farEnd.sent({ number: people.me })).sent.filter(({ id }) => id === bareId(sent.id));
-  equal([departure.handed_in, departure.resent, departure.acknowledged], [2, 1, true], 'handed in, resent, acknowledged');
-  await farEnd.heal();
-});
+linked(
+  'a message whose ack was cut off is acknowledged after the reconnection, and left once',
+  ['far end', 'control'],
+  async ({ equal, events, farEnd, people }) => {
+    await farEnd.acks({ server_ms: 30 }); // nobody's phone is on: a receipt would make the repetition needless
+    await farEnd.sends({ fault: 'cut_after', count: 1 });
+    const sent = await textTo(people.contact, 'cut after');
+    equal([sent.ack, sent.sendMsgResult.messageSendResult], [0, 'ERROR_UNKNOWN'], 'ack, result');
+    await events.next('chat.msg_ack_change', ({ ack, ids }) => ack === 1 && ids.map(String).includes(sent.id));
+    const [departure] = (await farEnd.sent({ number: people.me })).sent.filter(({ id }) => id === bareId(sent.id));
+    equal(
+      [departure.handed_in, departure.resent, departure.acknowledged],
+      [2, 1, true],
+      'handed in, resent, acknowledged',
+    );
+    await farEnd.heal();
+  },
+);
 
-linked('a message that was cut off on its way out goes out after the reconnection', ['far end', 'control'], async ({ equal, events, farEnd, people }) => {
-  await farEnd.sends({ fault: 'cut_before', count: 1 });
-  const sent = await textTo(people.contact, 'cut before');
-  equal(sent.ack, 0, 'the ack');
-  await events.next('chat.msg_ack_change', ({ ack, ids }) => ack === 1 && ids.map(String).includes(sent.id));
-  const left = (await farEnd.sent({ number: people.me })).sent.filter(({ id }) => id === bareId(sent.id));
-  equal(left.map(({ handed_in }) => handed_in), [1], 'departures');
-});
+linked(
+  'a message that was cut off on its way out goes out after the reconnection',
+  ['far end', 'control'],
+  async ({ equal, events, farEnd, people }) => {
+    await farEnd.sends({ fault: 'cut_before', count: 1 });
+    const sent = await textTo(people.contact, 'cut before');
+    equal(sent.ack, 0, 'the ack');
+    await events.next('chat.msg_ack_change', ({ ack, ids }) => ack === 1 && ids.map(String).includes(sent.id));
+    const left = (await farEnd.sent({ number: people.me })).sent.filter(({ id }) => id === bareId(sent.id));
+    equal(
+      left.map(({ handed_in }) => handed_in),
+      [1],
+      'departures',
+    );
+  },
+);
 
-linked('a restricted account cannot write to strangers and can go on talking', ['far end', 'control'], async ({ equal, farEnd, people, page, until }) => {
-  const utils = page('WAWebReachoutTimelockUtils');
-  await farEnd.restrict({ number: people.me, until: Math.floor(Date.now() / 1000) + 3600, notice: true });
-  await until('the notice', () => utils.isUserReachoutTimelocked());
-  const cold = await textTo(people.stranger, 'good day');
-  equal([cold.ack, cold.sendMsgResult.messageSendResult], [-1, 'ERROR_UNKNOWN'], 'to a stranger');
-  equal((await textTo(people.contact, 'still here')).ack, 1, 'to a contact');
-  await farEnd.lift({ number: people.me });
-  await until('the end of the notice', () => !utils.isUserReachoutTimelocked());
-  equal((await textTo(people.stranger, 'good day again')).ack, 1, 'to a stranger afterwards');
-});
+linked(
+  'a restricted account cannot write to strangers and can go on talking',
+  ['far end', 'control'],
+  async ({ equal, farEnd, people, page, until }) => {
+    const utils = page('WAWebReachoutTimelockUtils');
+    await farEnd.restrict({ number: people.me, until: Math.floor(Date.now() / 1000) + 3600, notice: true });
+    await until('the notice', () => utils.isUserReachoutTimelocked());
+    const cold = await textTo(people.stranger, 'good day');
+    equal([cold.ack, cold.sendMsgResult.messageSendResult], [-1, 'ERROR_UNKNOWN'], 'to a stranger');
+    equal((await textTo(people.contact, 'still here')).ack, 1, 'to a contact');
+    await farEnd.lift({ number: people.me });
+    await until('the end of the notice', () => !utils.isUserReachoutTimelocked());
+    equal((await textTo(people.stranger, 'good day again')).ack, 1, 'to a stranger afterwards');
+  },
+);
 
 linked('typing shows at the other end', ['far end', 'control'], async ({ equal, farEnd, people }) => {
   const lid = await lidOf(people.contact);
   await WPP.chat.markIsComposing(lid);
   await WPP.chat.markIsPaused(lid);
   const { typing } = await farEnd.typing();
-  equal(typing.slice(-2).map(({ state }) => state), ['composing', 'paused'], 'the last states');
+  equal(
+    typing.slice(-2).map(({ state }) => state),
+    ['composing', 'paused'],
+    'the last states',
+  );
 });
 
 linked('a delayed send types first', ['far end', 'control'], async ({ equal, farEnd, people }) => {
   const { typing: before } = await farEnd.typing();
   await textTo(people.contact, 'after some typing', { delay: 300 });
   const { typing } = await farEnd.typing();
-  equal(typing.slice(before.length).map(({ state }) => state), ['composing', 'paused'], 'the states');
+  equal(
+    typing.slice(before.length).map(({ state }) => state),
+    ['composing', 'paused'],
+    'the states',
+  );
 });

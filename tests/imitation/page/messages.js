@@ -59,7 +59,11 @@ define('PageMessages', (exports) => {
 
   // A row of the message table: plain data, in order of arrival.
   const toRow = (message) => {
-    const row = { id: String(message.id), chat: String(message.id.remote), arrival: Date.now() * 1000 + (arrivals++ % 1000) };
+    const row = {
+      id: String(message.id),
+      chat: String(message.id.remote),
+      arrival: Date.now() * 1000 + (arrivals++ % 1000),
+    };
     for (const name of ['type', 'body', 't', 'ack', 'notifyName', 'subtype']) row[name] = message[name];
     for (const name of ID_FIELDS) row[name] = message[name] && String(message[name]);
     return row;
@@ -132,8 +136,7 @@ define('WAWebDBMessageFindLocal', (exports) => {
     const rows = await use('PageStorage').messagesOf(String(anchor.remote));
     const at = rows.findIndex((row) => row.id === String(anchor));
     if (at < 0) return { messages: [] };
-    const found =
-      direction === 'after' ? rows.slice(at + 1, at + 1 + count) : rows.slice(Math.max(0, at - count), at);
+    const found = direction === 'after' ? rows.slice(at + 1, at + 1 + count) : rows.slice(Math.max(0, at - count), at);
     return { messages: found.map(fromRow) };
   };
   const none = async () => ({ messages: [] });
@@ -162,5 +165,6 @@ define('WAWebChatMessageSearch', (exports) => {
 });
 
 define('WAWebQuotedMsgModelUtils', (exports) => {
-  exports.getQuotedMsgObj = (message) => message.quotedMsgId && use('WAWebMsgCollection').MsgCollection.get(message.quotedMsgId);
+  exports.getQuotedMsgObj = (message) =>
+    message.quotedMsgId && use('WAWebMsgCollection').MsgCollection.get(message.quotedMsgId);
 });

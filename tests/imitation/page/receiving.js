@@ -16,7 +16,12 @@ define('PageReceiving', () => {
       pushname: message.from_me ? undefined : message.name,
     });
     const values = {
-      id: new MsgKey({ fromMe: message.from_me, remote: chat, id: message.id, participant: isGroup ? sender : undefined }),
+      id: new MsgKey({
+        fromMe: message.from_me,
+        remote: chat,
+        id: message.id,
+        participant: isGroup ? sender : undefined,
+      }),
       from: message.from_me || isGroup ? (message.from_me ? sender : chat) : sender,
       to: message.from_me ? chat : use('WAWebUserPrefsMeUser').getMeLidUserOrThrow(),
       author: isGroup ? sender : undefined,

@@ -52,7 +52,7 @@ faults
   restrict      number, until, everybody?, notice? no new chats until that unix second (463)
   lift          number                             ends the restriction
   ban           number, reason, seconds            a temporary ban
-  heal                                             ends all faults of sends, answers and acks
+  heal                                             ends all faults of acks, sends, answers and the outage
 
 state                                              accounts, devices, groups, connections
 ";

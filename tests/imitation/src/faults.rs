@@ -43,6 +43,8 @@ pub struct Faults {
     pub refuse_connections: bool,
     /// How long the answer to a query (number check, pairing code) takes.
     pub answer_after: Duration,
+    /// The acknowledgement times of a healthy site.
+    usual_acks: AckTimes,
 }
 
 impl Faults {
@@ -53,6 +55,7 @@ impl Faults {
             every_send: None,
             refuse_connections: false,
             answer_after: Duration::ZERO,
+            usual_acks: acks,
         }
     }
 
@@ -61,9 +64,9 @@ impl Faults {
         self.next_sends.extend(std::iter::repeat_n(fault, count));
     }
 
-    /// Ends every fault, acknowledgement times included.
+    /// Ends every fault; acknowledgements come as they did at the start.
     pub fn clear(&mut self) {
-        *self = Self::new(AckTimes::default());
+        *self = Self::new(self.usual_acks);
     }
 
     /// The fault of the send that just came in.

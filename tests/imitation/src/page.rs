@@ -21,6 +21,7 @@ const APPLICATION: &[&str] = &[
     include_str!("../page/storage.js"),
     include_str!("../page/identity.js"),
     include_str!("../page/socket.js"),
+    include_str!("../page/stream.js"),
     include_str!("../page/connection.js"),
     include_str!("../page/linking.js"),
     include_str!("../page/contacts.js"),

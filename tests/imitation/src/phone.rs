@@ -8,8 +8,8 @@ use crate::ids::{Address, GroupId, Number, written};
 use crate::record::Departure;
 use crate::wire::Ban;
 
-/// How long a page may take to store the credentials a scan gave it.
-const CONFIRMATION: Duration = Duration::from_secs(10);
+/// How long a page may take to store the credentials a scan gave it. A busy machine may need seconds for it.
+pub(crate) const CONFIRMATION: Duration = Duration::from_secs(30);
 
 /// A handle on somebody's phone. Several may exist, link pages and write to each other.
 ///

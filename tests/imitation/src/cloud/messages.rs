@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use rand::RngCore;
-use serde_json::Value;
 use tokio::time::Instant;
 
 use super::account::Restrict;
@@ -258,24 +257,5 @@ impl State {
                 self.say(connection, ToPage::Queued { n, item: item.clone() });
             }
         }
-    }
-
-    /// A description of the far end for people: accounts, devices, pages waiting.
-    pub(crate) fn describe(&self) -> Value {
-        let accounts = self.accounts.iter().map(|(number, account)| {
-            serde_json::json!({
-                "number": number,
-                "lid": number.lid(),
-                "name": account.name,
-                "restricted": account.restriction,
-                "devices": self.devices_of(number).iter().map(|(id, online)| serde_json::json!({"id": id, "online": online})).collect::<Vec<_>>(),
-            })
-        });
-        serde_json::json!({
-            "accounts": accounts.collect::<Vec<_>>(),
-            "groups": self.groups.values().collect::<Vec<_>>(),
-            "waiting_to_be_linked": self.qr_codes().len(),
-            "connections": self.connections.len(),
-        })
     }
 }

@@ -9,7 +9,7 @@ use super::{Cloud, ControlError, Conversation, Mode, Restrict, State};
 use crate::faults::SendFault;
 use crate::ids::{Address, Number};
 use crate::options::{AckTimes, Options};
-use crate::phone::Phone;
+use crate::phone::{CONFIRMATION, Phone};
 use crate::qr::{PageKeys, ScannedCode};
 use crate::record::Departure;
 use crate::wire::{FromPage, Item, ToPage};
@@ -207,7 +207,7 @@ async fn a_page_that_dies_while_it_is_linked_fails_the_scan() {
     assert_eq!(phone.scan(&code).await, Err(ControlError::NoSuchQr));
     let mut page = Dialled::hello(&cloud, None);
     let code = page.shown_code().await;
-    assert_eq!(phone.scan(&code).await, Err(ControlError::NotConfirmed(Duration::from_secs(10))));
+    assert_eq!(phone.scan(&code).await, Err(ControlError::NotConfirmed(CONFIRMATION)));
 }
 
 #[tokio::test(start_paused = true)]

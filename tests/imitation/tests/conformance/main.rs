@@ -9,6 +9,7 @@
 
 mod far_end;
 mod library;
+mod starting;
 mod subject;
 mod tab;
 

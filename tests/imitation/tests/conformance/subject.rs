@@ -58,18 +58,11 @@ impl Subject {
         let (profile, directory) = match std::env::var_os("CONFORMANCE_PROFILE") {
             Some(profile) => (PathBuf::from(profile), None),
             None => {
-                let own = std::env::temp_dir().join(format!("wafleet-conformance-{}", std::process::id()));
+                let own = scratch_directory("list");
                 (own.clone(), Some(own))
             }
         };
-        let launch = LaunchOptions {
-            executable: Flavor::Chromium.debian_executable().to_owned(),
-            flavor: Flavor::Chromium,
-            sandbox: Sandbox::Off,
-            session_dir: profile,
-            extra_args: Vec::new(),
-        };
-        let browser = Arc::new(Chromium::launch(&launch).await.expect("chromium starts"));
+        let browser = Arc::new(launch(profile).await);
         let tab = Tab::open(browser.cdp(), false).await;
         let url = elsewhere.or_else(|| site.as_ref().map(|site| site.url())).expect("there is a page");
         let far_end = FarEnd { site: site.clone(), browser: Arc::clone(&browser), tab: tab.clone(), url: url.clone() };
@@ -129,10 +122,27 @@ impl Subject {
     }
 }
 
+/// A headless Chromium on the profile in this directory.
+pub(crate) async fn launch(session_dir: PathBuf) -> Chromium {
+    let options = LaunchOptions {
+        executable: Flavor::Chromium.debian_executable().to_owned(),
+        flavor: Flavor::Chromium,
+        sandbox: Sandbox::Off,
+        session_dir,
+        extra_args: Vec::new(),
+    };
+    Chromium::launch(&options).await.expect("chromium starts")
+}
+
+/// A directory of this process for one purpose.
+pub(crate) fn scratch_directory(purpose: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("wafleet-conformance-{}-{purpose}", std::process::id()))
+}
+
 /// Everything as by default, but with waits that a test can afford, and late enough to see connecting from its beginning.
 fn imitation_options() -> Options {
     let page = PageOptions {
-        before_socket_ms: 3_000,
+        before_socket_ms: 6_000,
         syncing_ms: 1_500,
         qr_after_logout_ms: 2_000,
         qr_refresh_ms: 300,

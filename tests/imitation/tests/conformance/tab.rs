@@ -45,10 +45,20 @@ impl Tab {
         self.cdp.subscribe(Some(&self.session), &["Runtime.bindingCalled"])
     }
 
+    /// Begins to load a page.
+    pub(crate) async fn begin(&self, url: &str) {
+        self.call("Page.navigate", json!({ "url": url })).await;
+    }
+
     /// Loads a page and waits until its core modules are there.
     pub(crate) async fn load(&self, url: &str) {
-        self.call("Page.navigate", json!({ "url": url })).await;
+        self.begin(url).await;
         self.wait_for(library::PROBE, "the core modules").await;
+    }
+
+    /// Has a script run in every document before any script of the document.
+    pub(crate) async fn run_in_every_document(&self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
     }
 
     /// Leaves the page.
