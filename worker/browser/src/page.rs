@@ -7,6 +7,7 @@
 
 mod document;
 mod driver;
+mod heartbeat;
 mod local_storage;
 mod model;
 mod pulse;

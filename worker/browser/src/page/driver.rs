@@ -11,21 +11,20 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use chromiumoxide_cdp::cdp::browser_protocol::browser::GetVersionParams;
 use chromiumoxide_cdp::cdp::browser_protocol::page::{HandleJavaScriptDialogParams, ReloadParams};
 use chromiumoxide_cdp::cdp::browser_protocol::target::{EventTargetCrashed, SetDiscoverTargetsParams};
 use chromiumoxide_cdp::cdp::js_protocol::runtime::{
-    DiscardConsoleEntriesParams, EvaluateParams, EventBindingCalled, EventExecutionContextCreated,
-    ExecutionContextDescription, TerminateExecutionParams,
+    EventBindingCalled, EventExecutionContextCreated, ExecutionContextDescription,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::document::{Document, Installation};
+use super::heartbeat::{self, Heartbeat};
 use super::local_storage::LocalStorage;
 use super::model::{PageEvent, Status};
-use super::pulse::{BEAT_EVERY, BROWSER_ANSWERS_IN, Beat, FREED_IN, PAGE_ANSWERS_IN, Pulse, Verdict};
+use super::pulse::{BEAT_EVERY, Beat, PAGE_ANSWERS_IN, Pulse, Verdict};
 use super::tab::{Setup, Tab};
 use super::wire::{Batches, Incoming, Phase};
 use super::{CallError, PageError, PageOptions};
@@ -42,7 +41,7 @@ pub(super) const OWNER_SILENCE: Duration = Duration::from_secs(12);
 const QUICK: Duration = Duration::from_secs(5);
 
 /// What the page writes to its console is kept by the browser as long as a debugging session is
-/// open; so many heartbeats apart it is dropped.
+/// open; once in so many heartbeats it is dropped.
 const BEATS_PER_CONSOLE: u32 = 12;
 
 const BROWSER_EVENTS: &[&str] = &["Target.targetCrashed"];
@@ -439,26 +438,17 @@ impl Driver {
     fn start_beat(&mut self) {
         self.next_beat = None;
         self.beats = self.beats.wrapping_add(1);
-        let (cdp, session) = (self.cdp.clone(), self.tab.session.clone());
-        let document = self.published.document.borrow().clone();
-        let live = self.health == Health::Live;
-        let owned_until = self.owned_now();
-        let discard = self.beats.is_multiple_of(BEATS_PER_CONSOLE);
+        let heartbeat = Heartbeat {
+            cdp: self.cdp.clone(),
+            session: self.tab.session.clone(),
+            document: self.published.document.borrow().clone(),
+            live: self.health == Health::Live,
+            owned_until: self.owned_now(),
+            clear_console: self.beats.is_multiple_of(BEATS_PER_CONSOLE),
+        };
         self.work.spawn(async move {
-            let browser = async { heard(&cdp.call(None, GetVersionParams::default(), BROWSER_ANSWERS_IN).await) };
-            let page = async {
-                match document {
-                    _ if !live => Beat::Absent,
-                    Some(document) => heard(&document.beat(owned_until, PAGE_ANSWERS_IN).await),
-                    None => answers(&cdp, &session, PAGE_ANSWERS_IN).await,
-                }
-            };
             let begun = Instant::now();
-            let (browser, page) = tokio::join!(browser, page);
-            if discard && page == Beat::Answered {
-                // Only memory is at stake.
-                let _ = cdp.call(Some(&session), DiscardConsoleEntriesParams::default(), QUICK).await;
-            }
+            let (browser, page) = heartbeat.run().await;
             sleep_until(begun + BEAT_EVERY).await;
             Done::Beaten { browser, page }
         });
@@ -467,11 +457,7 @@ impl Driver {
     fn start_freeing(&mut self) {
         self.next_beat = None;
         let (cdp, session) = (self.cdp.clone(), self.tab.session.clone());
-        self.work.spawn(async move {
-            // Whether it helped shows in the next line.
-            let _ = cdp.call(Some(&session), TerminateExecutionParams::default(), FREED_IN).await;
-            Done::Freed(answers(&cdp, &session, FREED_IN).await == Beat::Answered)
-        });
+        self.work.spawn(async move { Done::Freed(heartbeat::free(&cdp, &session).await) });
     }
 }
 
@@ -490,19 +476,6 @@ fn is_main(context: &ExecutionContextDescription, target: &str) -> bool {
 fn owned_until(now: SystemTime, lease: Option<SystemTime>) -> SystemTime {
     let alive = now + OWNER_SILENCE;
     lease.map_or(alive, |lease| lease.min(alive))
-}
-
-/// Any answer is a sign of life, a refusal too.
-fn heard<T>(result: &Result<T, CdpError>) -> Beat {
-    match result {
-        Ok(_) | Err(CdpError::Refused { .. } | CdpError::Malformed { .. }) => Beat::Answered,
-        Err(CdpError::Timeout { .. }) => Beat::Silent,
-        Err(CdpError::Gone { .. }) => Beat::Absent,
-    }
-}
-
-async fn answers(cdp: &Cdp, session: &str, within: Duration) -> Beat {
-    heard(&cdp.call(Some(session), EvaluateParams::new("1+1"), within).await)
 }
 
 fn unloaded(error: &CdpError) -> CallError {
