@@ -188,16 +188,19 @@ linked(
   },
 );
 
-linked('typing shows at the other end', ['far end', 'control'], async ({ equal, farEnd, people }) => {
+linked('typing shows at the other end', ['far end', 'control'], async ({ farEnd, people, until }) => {
   const lid = await lidOf(people.contact);
   await WPP.chat.markIsComposing(lid);
   await WPP.chat.markIsPaused(lid);
-  const { typing } = await farEnd.typing();
-  equal(
-    typing.slice(-2).map(({ state }) => state),
-    ['composing', 'paused'],
-    'the last states',
-  );
+  await until('composing and then paused', async () => {
+    const { typing } = await farEnd.typing();
+    return (
+      typing
+        .slice(-2)
+        .map(({ state }) => state)
+        .join() === 'composing,paused'
+    );
+  });
 });
 
 linked('a delayed send types first', ['far end', 'control'], async ({ equal, farEnd, people }) => {

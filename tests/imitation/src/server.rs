@@ -147,7 +147,11 @@ impl Hangup {
 fn hear(cloud: &Cloud, id: ConnectionId, text: &str) {
     match serde_json::from_str::<FromPage>(text) {
         Ok(frame) => cloud.change(|state, now| state.hear(id, frame, now)),
-        Err(error) => tracing::warn!(connection = id, %error, "the page said something that is no frame"),
+        // Where and why, but not what: the error's own text may quote a message.
+        Err(error) => {
+            let (why, column) = (error.classify(), error.column());
+            tracing::warn!(connection = id, ?why, column, "the page said something that is no frame");
+        }
     }
 }
 
