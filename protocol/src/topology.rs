@@ -231,7 +231,12 @@ pub fn fleet() -> Topology {
             Queue { name: UNROUTED.to_owned(), arguments: work_queue(true) },
             Queue {
                 name: DEAD.to_owned(),
-                arguments: vec![QUORUM, ("x-delivery-limit", Value::Integer(DEAD_DELIVERY_LIMIT))],
+                // One archivist at a time, so that the archive keeps the order of the queue.
+                arguments: vec![
+                    QUORUM,
+                    ("x-single-active-consumer", Value::Bool(true)),
+                    ("x-delivery-limit", Value::Integer(DEAD_DELIVERY_LIMIT)),
+                ],
             },
             Queue {
                 name: EVENTS_UNCONSUMED.to_owned(),

@@ -3,7 +3,8 @@
 //! `make test` runs them. They find the services of their run by the environment and keep out of each other's way by a
 //! virtual host, a Redis prefix and a database each.
 
-mod control;
 mod bad_input;
+mod control;
+mod dlq;
 mod harness;
 mod migrations;

@@ -77,7 +77,9 @@ async fn names(database: &Database, sql: &'static str) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(sql).fetch_all(database.pool()).await?)
 }
 
-const FLEET_TABLES: [&str; 3] = ["wafleet_audit", "wafleet_commands", "wafleet_sessions"];
+const FLEET_TABLES: [&str; 4] = ["wafleet_audit", "wafleet_commands", "wafleet_dead_letters", "wafleet_sessions"];
+/// How many migrations there are.
+const MIGRATIONS: usize = 5;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {
@@ -101,7 +103,7 @@ async fn up_twice_changes_nothing_the_second_time() -> Result<()> {
     // And where the bookkeeping was lost: every statement may be repeated.
     database.execute("DELETE FROM _sqlx_migrations").await?;
     database.migrate().await?;
-    ensure!(tables(&database).await?.len() == 4);
+    ensure!(tables(&database).await?.len() == FLEET_TABLES.len() + 1);
     Ok(())
 }
 
@@ -241,11 +243,11 @@ async fn processes_that_migrate_at_the_same_time_migrate_once() -> Result<()> {
         ensure!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         applied += said.lines().filter(|line| line.starts_with("applying ")).count();
     }
-    ensure!(applied == 4, "{applied} migrations were applied");
+    ensure!(applied == MIGRATIONS, "{applied} migrations were applied");
     let complete: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM _sqlx_migrations WHERE success = 1")
         .fetch_one(fleet.database().pool())
         .await?;
-    ensure!(complete == 4, "{complete}");
+    ensure!(usize::try_from(complete)? == MIGRATIONS, "{complete}");
     Ok(())
 }
 
@@ -260,9 +262,9 @@ async fn the_binary_takes_back_what_it_made() -> Result<()> {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     };
     migrate(&["migrate", "up"])?;
-    ensure!(tables(fleet.database()).await?.len() == 4);
+    ensure!(tables(fleet.database()).await?.len() == FLEET_TABLES.len() + 1);
     let status = migrate(&["migrate", "status"])?;
-    ensure!(status.lines().count() == 4 && !status.contains("pending"), "{status}");
+    ensure!(status.lines().count() == MIGRATIONS && !status.contains("pending"), "{status}");
     migrate(&["migrate", "down"])?;
     let status = migrate(&["migrate", "status"])?;
     ensure!(status.matches("pending").count() == 1, "{status}");

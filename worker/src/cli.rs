@@ -1,6 +1,7 @@
 //! The command line. Each subcommand returns what to say or an error; `main` turns that into an exit code.
 
 mod client;
+mod dlq;
 mod keys;
 mod migrate;
 mod session;
@@ -73,6 +74,9 @@ enum Command {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// List, show, replay, drop and export dead letters: commands that were refused or given up.
+    #[command(subcommand)]
+    Dlq(dlq::Dlq),
     /// Print events as they come, one JSON object a line, until Ctrl-C. Shows chats: mind who sees the screen.
     Events {
         /// Only this workspace.
@@ -171,6 +175,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Send { target, to, text, reference, lane, waiting } => {
             runtime(false)?.block_on(session::send(&settings, &target, &to, &text, reference, lane, &waiting))
         }
+        Command::Dlq(command) => runtime(false)?.block_on(dlq::run(command, &settings)),
         Command::Events { workspace, session, count } => {
             runtime(false)?.block_on(session::events(&settings, workspace, session.as_ref(), count))
         }

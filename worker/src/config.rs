@@ -71,6 +71,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("page_call_timeout_secs", Some("60"), false, "seconds a call into the page may take, 5 to 300"),
     setting("qr_generations_per_hour", Some("5"), false, "QR generations a workspace may use up in an hour, 1 to 100"),
     setting("control_per_minute", Some("100"), false, "session.* commands per signing key and minute, 1 to 100000"),
+    setting("dead_letter_days", Some("14"), false, "days a dead letter stays in the archive, 1 to 365"),
     setting("log", Some("info"), false, "log filter, e.g. info or wafleet=debug,info"),
     setting("log_format", Some("json"), false, "json (one object a line) or text"),
 ];
@@ -156,6 +157,8 @@ pub struct Config {
     pub qr_generations_per_hour: u32,
     /// `session.*` commands per key and minute.
     pub control_per_minute: u32,
+    /// How long a dead letter stays in the archive.
+    pub dead_letter_retention: Duration,
 }
 
 impl Config {
@@ -180,6 +183,7 @@ impl Config {
         let drain = Duration::from_secs(check.number("drain_secs", 1..=600));
         let qr_generations_per_hour = check.number("qr_generations_per_hour", 1..=100) as u32;
         let control_per_minute = check.number("control_per_minute", 1..=100_000) as u32;
+        let dead_letter_retention = Duration::from_secs(check.number("dead_letter_days", 1..=365) * 24 * 3600);
         match (amqp, redis, database_url, keyring, worker_id, browser, check.problems.is_empty()) {
             (Some(amqp), Some(redis), Some(database_url), Some(keyring), Some(worker_id), Some(browser), true) => {
                 Ok(Self {
@@ -197,6 +201,7 @@ impl Config {
                     browser,
                     qr_generations_per_hour,
                     control_per_minute,
+                    dead_letter_retention,
                 })
             }
             _ => Err(ConfigErrors(check.problems)),

@@ -3,6 +3,7 @@
 //! Times are `DATETIME(3)` in UTC. Every write that an owner makes is guarded by `fence <= ?`, so a late owner writes nothing.
 
 mod audit;
+mod dead_letters;
 mod ledger;
 mod sessions;
 
@@ -12,7 +13,8 @@ use sqlx::MySqlPool;
 use sqlx::mysql::MySqlPoolOptions;
 
 pub(crate) use audit::Audit;
-pub(crate) use ledger::{Acceptance, CommandRecord, FinalState};
+pub(crate) use dead_letters::{ArchivedLetter, Decision, LetterFilter, LetterState, PreparedReplay};
+pub(crate) use ledger::{Acceptance, CommandRecord, FinalState, Signer};
 pub(crate) use sessions::{Desired, SessionRow, StatusWrite};
 
 /// Connections of one worker: claims, ledger rows and status rows are short, so few are enough.
@@ -54,6 +56,7 @@ impl Database {
             .fetch_optional(&self.pool)
             .await?;
         sqlx::query("SELECT command_id, body_sha256 FROM wafleet_commands LIMIT 1").fetch_optional(&self.pool).await?;
+        sqlx::query("SELECT id, fingerprint FROM wafleet_dead_letters LIMIT 1").fetch_optional(&self.pool).await?;
         Ok(())
     }
 

@@ -8,7 +8,6 @@
 
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
-use lapin::types::AMQPValue;
 use serde_json::json;
 use wafleet_protocol::command::Command;
 use wafleet_protocol::error::ErrorCode;
@@ -16,11 +15,11 @@ use wafleet_protocol::event::{CommandError, CommandResult, Event, Outcome as Eve
 use wafleet_protocol::id::{EventId, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
 use wafleet_protocol::rejection::Rejection;
-use wafleet_protocol::signing::{Audience, HeaderValue, RawProperties, Signed, Verified};
+use wafleet_protocol::signing::{Audience, Role, Verified};
 use wafleet_protocol::topology;
 
 use crate::broker::message::Message;
-use crate::database::{Acceptance, Audit, CommandRecord, DatabaseError};
+use crate::database::{Acceptance, Audit, CommandRecord, DatabaseError, Signer};
 use crate::events::{Correlation, EmitError, EventSink};
 use crate::letter;
 use crate::world::{World, unix_secs};
@@ -96,7 +95,7 @@ pub(crate) async fn examine(
     delivery: Delivery,
 ) -> Result<Examined, IntakeError> {
     let now = unix_secs();
-    let verified = match authenticate(world, &delivery, now) {
+    let verified = match letter::authenticate(&delivery, &world.config.keyring, Audience::Commands, now) {
         Ok(verified) => verified,
         Err(rejection) => {
             refuse(world, sink, &delivery, None, &rejection).await?;
@@ -133,12 +132,20 @@ pub(crate) async fn examine(
         refuse(world, sink, &delivery, Some(&verified), &rejection).await?;
         return Ok(Examined::Settled);
     }
-    match world.database.accept(&record).await? {
-        Acceptance::Open { first, attempted } => {
+    let signer = if verified.role == Role::Ops { Signer::Operator } else { Signer::Host };
+    match world.database.accept(&record, signer).await? {
+        Acceptance::Open { first, attempted, replayed } => {
             if first {
                 world.counters.count("commands.accepted", record.kind);
             }
+            if replayed {
+                audit_replay(world, &record, &delivery).await?;
+            }
             Ok(Examined::Run(Box::new(Order { command, metadata, verified, record, delivery, attempted })))
+        }
+        Acceptance::Expired => {
+            refuse(world, sink, &delivery, Some(&verified), &Rejection::Expired).await?;
+            Ok(Examined::Settled)
         }
         Acceptance::BodyChanged => {
             refuse(world, sink, &delivery, Some(&verified), &Rejection::BodyChanged).await?;
@@ -149,33 +156,6 @@ pub(crate) async fn examine(
             answer_again(world, sink, order, result).await?;
             Ok(Examined::Settled)
         }
-    }
-}
-
-fn authenticate(world: &World, delivery: &Delivery, now: u64) -> Result<Verified, Rejection> {
-    let properties = &delivery.properties;
-    let headers: Vec<(&str, HeaderValue<'_>)> = properties
-        .headers()
-        .iter()
-        .flat_map(|table| table.inner())
-        .map(|(name, value)| (name.as_str(), header_value(value)))
-        .collect();
-    let raw = RawProperties {
-        message_id: properties.message_id().as_ref().map(|text| text.as_str()),
-        type_: properties.kind().as_ref().map(|text| text.as_str()),
-        content_type: properties.content_type().as_ref().map(|text| text.as_str()),
-        headers: &headers,
-    };
-    Signed::new(raw, &delivery.data).authenticate(&world.config.keyring, Audience::Commands, now)
-}
-
-fn header_value(value: &AMQPValue) -> HeaderValue<'_> {
-    match value {
-        AMQPValue::LongString(text) => {
-            std::str::from_utf8(text.as_bytes()).map_or(HeaderValue::Other, HeaderValue::Text)
-        }
-        AMQPValue::ShortString(text) => HeaderValue::Text(text.as_str()),
-        _ => HeaderValue::Other,
     }
 }
 
@@ -266,6 +246,30 @@ pub(crate) async fn refuse(
     acknowledge(delivery).await
 }
 
+/// Records that an operator's copy of a command is about to be executed. Who and which replay are as the copy says: the
+/// operator's key vouches for the command, the row that `wafleet dlq replay` wrote for the rest.
+async fn audit_replay(world: &World, record: &CommandRecord, delivery: &Delivery) -> Result<(), IntakeError> {
+    let text = |name: &str| letter::text_header(&delivery.properties, name).map(|text| letter::printable(&text, 128));
+    world.counters.count("commands.replayed", record.kind);
+    world
+        .database
+        .audit(&Audit {
+            workspace_id: Some(record.workspace_id),
+            session_id: Some(&record.session_id),
+            command_id: Some(&record.command_id),
+            actor: format!("key:{}", record.key_id),
+            action: "command.replayed",
+            reason: "operator",
+            detail: json!({
+                "replayed_by": text(letter::REPLAYED_BY_HEADER),
+                "replay_id": text(letter::REPLAY_ID_HEADER),
+                "original_key": text(letter::ORIGINAL_KEY_HEADER),
+            }),
+        })
+        .await?;
+    Ok(())
+}
+
 /// Answers a duplicate with what was recorded.
 async fn answer_again(
     world: &World,
@@ -288,7 +292,11 @@ async fn answer_again(
             actor: format!("key:{}", order.record.key_id),
             action: "command.duplicate",
             reason: "replayed",
-            detail: json!({ "redelivered": order.delivery.redelivered }),
+            detail: json!({
+                "redelivered": order.delivery.redelivered,
+                "replayed_by": letter::text_header(&order.delivery.properties, letter::REPLAYED_BY_HEADER),
+                "replay_id": letter::text_header(&order.delivery.properties, letter::REPLAY_ID_HEADER),
+            }),
         })
         .await?;
     if let Ok(result) = serde_json::from_value::<CommandResult>(result) {

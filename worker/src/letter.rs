@@ -1,18 +1,65 @@
-//! A delivery on its way to another queue: what is carried along, and what is left behind because it would do harm.
+//! A delivery as a letter: who signed it, and, on its way to another queue, what is carried along and what is left
+//! behind because it would do harm.
 
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use sha2::{Digest, Sha256};
-use wafleet_protocol::signing::MAX_BODY_BYTES;
+use ulid::Ulid;
+use wafleet_protocol::rejection::Rejection;
+use wafleet_protocol::signing::{Audience, HeaderValue, Keyring, MAX_BODY_BYTES, RawProperties, Signed, Verified};
 use wafleet_protocol::topology::{self, RetryTier};
 
 use crate::broker::message::Message;
+use crate::world::{unix_ms, unix_secs};
+
+/// Who replays a dead letter, as the replay says.
+pub(crate) const REPLAYED_BY_HEADER: &str = "x-wa-replayed-by";
+/// Which run of `wafleet dlq replay` a command comes from.
+pub(crate) const REPLAY_ID_HEADER: &str = "x-wa-replay-id";
+/// The key that signed a command before an operator's key signed it again.
+pub(crate) const ORIGINAL_KEY_HEADER: &str = "x-wa-original-key";
 
 /// Own headers carried along at most. A table that outgrows one AMQP frame would break the publishing connection.
-const MAX_HEADERS: usize = 48;
+pub(crate) const MAX_HEADERS: usize = 48;
 /// Bytes of a header's value carried along at most.
-const MAX_HEADER_BYTES: usize = 1024;
+pub(crate) const MAX_HEADER_BYTES: usize = 1024;
+
+/// Verifies who signed a delivery, for whom, and to whom; not whether it is still fresh.
+///
+/// # Errors
+/// Why it is not to be believed.
+pub(crate) fn authenticate(
+    delivery: &Delivery,
+    keyring: &Keyring,
+    audience: Audience,
+    now: u64,
+) -> Result<Verified, Rejection> {
+    let properties = &delivery.properties;
+    let headers: Vec<(&str, HeaderValue<'_>)> = properties
+        .headers()
+        .iter()
+        .flat_map(|table| table.inner())
+        .map(|(name, value)| (name.as_str(), header_value(value)))
+        .collect();
+    let raw = RawProperties {
+        message_id: properties.message_id().as_ref().map(|text| text.as_str()),
+        type_: properties.kind().as_ref().map(|text| text.as_str()),
+        content_type: properties.content_type().as_ref().map(|text| text.as_str()),
+        headers: &headers,
+    };
+    Signed::new(raw, &delivery.data).authenticate(keyring, audience, now)
+}
+
+fn header_value(value: &AMQPValue) -> HeaderValue<'_> {
+    match value {
+        AMQPValue::LongString(text) => {
+            std::str::from_utf8(text.as_bytes()).map_or(HeaderValue::Other, HeaderValue::Text)
+        }
+        AMQPValue::ShortString(text) => HeaderValue::Text(text.as_str()),
+        _ => HeaderValue::Other,
+    }
+}
 
 /// The text of a header.
 pub(crate) fn text_header(properties: &BasicProperties, name: &str) -> Option<String> {
@@ -38,7 +85,7 @@ pub(crate) fn carried(delivery: &Delivery, more: impl IntoIterator<Item = (&'sta
     const PERSISTENT: u8 = 2;
     let mut headers = FieldTable::default();
     let own = delivery.properties.headers().iter().flat_map(|table| table.inner());
-    for (name, value) in own.filter(|(name, value)| is_ours(name.as_str()) && is_small_text(value)).take(MAX_HEADERS) {
+    for (name, value) in own.filter(|(name, value)| is_carried(name.as_str(), value)).take(MAX_HEADERS) {
         headers.insert(name.clone(), value.clone());
     }
     for (name, value) in more {
@@ -61,6 +108,11 @@ pub(crate) fn carried(delivery: &Delivery, more: impl IntoIterator<Item = (&'sta
     properties
 }
 
+/// Whether a header stays with a letter.
+pub(crate) fn is_carried(name: &str, value: &AMQPValue) -> bool {
+    is_ours(name) && is_small_text(value)
+}
+
 fn is_ours(name: &str) -> bool {
     (name.starts_with("x-wa-") && name.len() <= 64) || name == "traceparent"
 }
@@ -80,7 +132,9 @@ pub(crate) fn dead(delivery: &Delivery, reason: &str, detail: &str, worker: &str
         (topology::REASON_HEADER, reason.to_owned()),
         (topology::DETAIL_HEADER, printable(detail, 256)),
         (topology::WORKER_HEADER, worker.to_owned()),
-        ("x-wa-dead-at", crate::world::unix_secs().to_string()),
+        // Two refusals are two letters, however much alike; the same one published again is the same letter.
+        ("x-wa-letter-id", Ulid::from_parts(unix_ms(), rand::random()).to_string()),
+        ("x-wa-dead-at", unix_secs().to_string()),
         ("x-wa-exchange", printable(delivery.exchange.as_str(), 128)),
         ("x-wa-routing-key", printable(delivery.routing_key.as_str(), 255)),
     ];

@@ -10,11 +10,13 @@ pub mod logging;
 pub mod story;
 pub mod worker;
 
+mod archivist;
 mod boottime;
 mod broker;
 mod control;
 mod counters;
 mod database;
+mod dead_letter;
 mod events;
 mod intake;
 mod lease;

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::archivist;
 use crate::broker::{consumer, publisher};
 use crate::config::Config;
 use crate::control;
@@ -76,8 +77,10 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
 
     reach(&world, &vitals, &drain).await;
     let controlling = tokio::spawn(control::serve(world.clone(), drain.clone()));
+    let archiving = tokio::spawn(archivist::serve(world.clone(), drain.clone()));
     Supervisor::new(world.clone(), Arc::clone(&vitals)).run(drain.clone(), kill.clone()).await;
     let _ = controlling.await;
+    let _ = archiving.await;
 
     // The last events are confirmed before the connection closes: the publisher ends when its last handle is gone.
     link_stop.cancel();

@@ -8,18 +8,20 @@ use lapin::message::Delivery;
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions,
 };
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Confirmation, Connection, Consumer};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
 use ulid::Ulid;
 use wafleet_protocol::command::{Command, CommandBody};
 use wafleet_protocol::event::Envelope;
 use wafleet_protocol::id::{CommandId, SessionId, WorkspaceId};
 use wafleet_protocol::lane::Lane;
-use wafleet_protocol::signing::{Audience, Claims, HeaderValue, Keyring, RawProperties, Role, Signed, sign};
+use wafleet_protocol::signing::{Audience, Claims, Keyring, Role, sign};
 use wafleet_protocol::topology;
 
 use crate::broker::message::{json_properties, text_headers};
+use crate::broker::publisher::CONFIRM_LIMIT;
 use crate::config::{Config, Settings};
+use crate::letter;
 use crate::world::{unix_ms, unix_secs};
 
 /// A connection of a command-line client.
@@ -96,11 +98,23 @@ impl Client {
         let properties = json_properties(id.as_str(), command.type_name())
             .with_priority(lane.amqp_priority())
             .with_headers(text_headers(headers.to_pairs()));
+        self.deliver(&command.routing_key(session, lane), &body, properties).await?;
+        Ok(id)
+    }
+
+    /// Publishes a signed command and returns once the broker has it in a queue.
+    pub(super) async fn deliver(
+        &self,
+        routing_key: &str,
+        body: &[u8],
+        properties: BasicProperties,
+    ) -> anyhow::Result<()> {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let key = command.routing_key(session, lane).into();
-        let confirm = self.channel.basic_publish(topology::COMMANDS.into(), key, options, &body, properties).await?;
-        match confirm.await.context("the broker did not take the command")? {
-            Confirmation::Ack(None) => Ok(id),
+        let (exchange, key) = (topology::COMMANDS.into(), routing_key.into());
+        let confirm = async { self.channel.basic_publish(exchange, key, options, body, properties).await?.await };
+        let confirm = tokio::time::timeout(CONFIRM_LIMIT, confirm).await.context("the broker does not confirm")?;
+        match confirm.context("the broker did not take the command")? {
+            Confirmation::Ack(None) => Ok(()),
             _ => bail!("the command could not be routed: has a worker been started on this broker?"),
         }
     }
@@ -128,25 +142,7 @@ impl Events<'_> {
     }
 
     fn verify(&self, delivery: &Delivery) -> Result<Envelope, wafleet_protocol::rejection::Rejection> {
-        let properties = &delivery.properties;
-        let headers: Vec<(&str, HeaderValue<'_>)> = properties
-            .headers()
-            .iter()
-            .flat_map(|table| table.inner())
-            .map(|(name, value)| match value {
-                AMQPValue::LongString(text) => {
-                    (name.as_str(), std::str::from_utf8(text.as_bytes()).map_or(HeaderValue::Other, HeaderValue::Text))
-                }
-                _ => (name.as_str(), HeaderValue::Other),
-            })
-            .collect();
-        let raw = RawProperties {
-            message_id: properties.message_id().as_ref().map(|text| text.as_str()),
-            type_: properties.kind().as_ref().map(|text| text.as_str()),
-            content_type: properties.content_type().as_ref().map(|text| text.as_str()),
-            headers: &headers,
-        };
-        let verified = Signed::new(raw, &delivery.data).authenticate(self.keyring, Audience::Events, unix_secs())?;
+        let verified = letter::authenticate(delivery, self.keyring, Audience::Events, unix_secs())?;
         Envelope::parse(&verified.type_, &delivery.data)
     }
 }

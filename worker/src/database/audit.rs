@@ -27,17 +27,24 @@ impl Database {
     /// # Errors
     /// The database is away.
     pub(crate) async fn audit(&self, audit: &Audit<'_>) -> Result<(), DatabaseError> {
+        Ok(audit.insert(&self.pool).await?)
+    }
+}
+
+impl Audit<'_> {
+    /// Appends the row as part of what `executor` does.
+    pub(super) async fn insert(&self, executor: impl sqlx::MySqlExecutor<'_>) -> Result<(), sqlx::Error> {
         let insert = "INSERT INTO wafleet_audit (at, workspace_id, session_id, command_id, actor, action, reason, detail) \
                       VALUES (UTC_TIMESTAMP(3), ?, ?, ?, ?, ?, ?, ?)";
         sqlx::query(insert)
-            .bind(audit.workspace_id)
-            .bind(audit.session_id)
-            .bind(audit.command_id)
-            .bind(&audit.actor)
-            .bind(audit.action)
-            .bind(audit.reason)
-            .bind(audit.detail.to_string())
-            .execute(&self.pool)
+            .bind(self.workspace_id)
+            .bind(self.session_id)
+            .bind(self.command_id)
+            .bind(&self.actor)
+            .bind(self.action)
+            .bind(self.reason)
+            .bind(self.detail.to_string())
+            .execute(executor)
             .await?;
         Ok(())
     }

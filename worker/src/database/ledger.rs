@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! accepted ──▶ attempting ──▶ succeeded | failed | unknown      (with the result that is answered to every duplicate)
-//!     └──────────────────────▶ expired
+//!     └──────────────────────▶ expired ──(an operator replays it)──▶ accepted
 //! ```
 //! The row lives seven days longer than the command itself, so a captured message cannot be executed again within its
 //! life, and after it is refused as expired.
@@ -25,7 +25,11 @@ pub(crate) enum Acceptance {
         first: bool,
         /// A send with this command's message id was begun, by this or an earlier owner.
         attempted: bool,
+        /// An operator replays it, and this replay was not seen before.
+        replayed: bool,
     },
+    /// It passed its end of life unexecuted, and no operator has decided otherwise.
+    Expired,
     /// Finished: answer with this result, execute nothing.
     Done {
         /// The recorded `command.result` data.
@@ -33,6 +37,15 @@ pub(crate) enum Acceptance {
     },
     /// The same id came with another body.
     BodyChanged,
+}
+
+/// Who signed a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signer {
+    /// The host application.
+    Host,
+    /// An operator, who replays it from the dead letters.
+    Operator,
 }
 
 /// The end of a command.
@@ -96,7 +109,7 @@ impl Database {
     ///
     /// # Errors
     /// The database is away: the caller must not execute anything.
-    pub(crate) async fn accept(&self, command: &CommandRecord) -> Result<Acceptance, DatabaseError> {
+    pub(crate) async fn accept(&self, command: &CommandRecord, signer: Signer) -> Result<Acceptance, DatabaseError> {
         let insert = "INSERT IGNORE INTO wafleet_commands (workspace_id, command_id, session_id, type, key_id, body_sha256, state, \
              fence, attempt, reference, issued_at, expires_at, purge_after, created_at, updated_at) \
              VALUES (?, ?, ?, ?, ?, ?, 'accepted', 0, 0, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), FROM_UNIXTIME(? + ?), \
@@ -116,7 +129,7 @@ impl Database {
             .execute(&self.pool)
             .await?;
         if inserted.rows_affected() == 1 {
-            return Ok(Acceptance::Open { first: true, attempted: false });
+            return Ok(Acceptance::Open { first: true, attempted: false, replayed: signer == Signer::Operator });
         }
         let select = "SELECT body_sha256, state, CAST(result AS CHAR) AS result FROM wafleet_commands WHERE workspace_id = ? AND command_id = ?";
         let row =
@@ -127,13 +140,52 @@ impl Database {
         }
         let state: String = row.try_get("state")?;
         let result: Option<String> = row.try_get("result")?;
+        let replayed = self.renew(command, signer).await?;
         Ok(match (state.as_str(), result) {
-            ("accepted", _) => Acceptance::Open { first: false, attempted: false },
-            ("attempting", _) => Acceptance::Open { first: false, attempted: true },
+            ("accepted", _) => Acceptance::Open { first: false, attempted: false, replayed },
+            ("attempting", _) => Acceptance::Open { first: false, attempted: true, replayed },
+            ("expired", _) if signer == Signer::Operator => {
+                Acceptance::Open { first: false, attempted: false, replayed }
+            }
+            ("expired", _) => Acceptance::Expired,
             (_, result) => Acceptance::Done {
                 result: result.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null),
             },
         })
+    }
+
+    /// Notes that a known command came with other times: its row must outlive this copy too. An operator's copy of a command
+    /// that has no end yet opens it again; the answer says whether this copy did so for the first time.
+    async fn renew(&self, command: &CommandRecord, signer: Signer) -> Result<bool, DatabaseError> {
+        let keep = "UPDATE wafleet_commands SET purge_after = FROM_UNIXTIME(? + ?) \
+                    WHERE workspace_id = ? AND command_id = ? AND purge_after < FROM_UNIXTIME(? + ?)";
+        sqlx::query(keep)
+            .bind(command.expires_at)
+            .bind(KEEP_SECS)
+            .bind(command.workspace_id)
+            .bind(&command.command_id)
+            .bind(command.expires_at)
+            .bind(KEEP_SECS)
+            .execute(&self.pool)
+            .await?;
+        if signer == Signer::Host {
+            return Ok(false);
+        }
+        let reopen = "UPDATE wafleet_commands SET state = IF(state = 'expired', 'accepted', state), key_id = ?, \
+                      issued_at = FROM_UNIXTIME(?), expires_at = FROM_UNIXTIME(?), updated_at = UTC_TIMESTAMP(3) \
+                      WHERE workspace_id = ? AND command_id = ? AND state IN ('accepted', 'attempting', 'expired') \
+                      AND (state = 'expired' OR key_id <> ? OR issued_at <> FROM_UNIXTIME(?))";
+        let done = sqlx::query(reopen)
+            .bind(&command.key_id)
+            .bind(command.issued_at)
+            .bind(command.expires_at)
+            .bind(command.workspace_id)
+            .bind(&command.command_id)
+            .bind(&command.key_id)
+            .bind(command.issued_at)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Records that the effect is about to be tried, before it is. Returns false when a newer owner or an end is recorded:
@@ -212,12 +264,15 @@ impl Database {
         row.map(|row| Ok((row.try_get("command_id")?, row.try_get("reference")?))).transpose()
     }
 
-    /// Deletes rows whose time is over; returns how many. Bounded, so that it never holds long locks.
+    /// Deletes rows whose time is over; returns how many. Bounded, so that it never holds long locks. A row stays while the
+    /// archive has a dead letter of its command: whoever replays that must meet the row.
     ///
     /// # Errors
     /// The database is away.
     pub(crate) async fn purge_commands(&self, limit: u32) -> Result<u64, DatabaseError> {
-        let delete = "DELETE FROM wafleet_commands WHERE purge_after < UTC_TIMESTAMP(3) LIMIT ?";
+        let delete = "DELETE FROM wafleet_commands WHERE purge_after < UTC_TIMESTAMP(3) AND NOT EXISTS (\
+                      SELECT 1 FROM wafleet_dead_letters AS letter WHERE letter.workspace_id = wafleet_commands.workspace_id \
+                      AND letter.command_id = wafleet_commands.command_id) LIMIT ?";
         Ok(sqlx::query(delete).bind(limit).execute(&self.pool).await?.rows_affected())
     }
 }
