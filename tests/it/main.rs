@@ -7,4 +7,6 @@ mod bad_input;
 mod control;
 mod dlq;
 mod harness;
+mod linking;
+mod main_job;
 mod migrations;

@@ -1,6 +1,7 @@
 //! What one test has for itself on the shared services: a virtual host, a Redis prefix, a database, directories, keys,
 //! and the workers it starts. Everything goes when the [`Fleet`] is dropped.
 
+mod asking;
 mod database;
 mod dead_letters;
 mod draft;
@@ -22,6 +23,7 @@ use base64::engine::general_purpose::STANDARD;
 use wafleet_protocol::id::WorkspaceId;
 use wafleet_protocol::signing::Keyring;
 
+pub use asking::{failure, standing};
 pub use database::Database;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use draft::Draft;

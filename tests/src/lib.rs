@@ -5,5 +5,7 @@
 //! its share of them, a host application and workers.
 
 pub mod fleet;
+pub mod processes;
 pub mod services;
+pub mod stage;
 pub mod wait;
