@@ -10,3 +10,4 @@ mod harness;
 mod linking;
 mod main_job;
 mod migrations;
+mod profiles;

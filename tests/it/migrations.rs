@@ -77,9 +77,18 @@ async fn names(database: &Database, sql: &'static str) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(sql).fetch_all(database.pool()).await?)
 }
 
-const FLEET_TABLES: [&str; 4] = ["wafleet_audit", "wafleet_commands", "wafleet_dead_letters", "wafleet_sessions"];
+const FLEET_TABLES: [&str; 8] = [
+    "wafleet_audit",
+    "wafleet_commands",
+    "wafleet_dead_letters",
+    "wafleet_erasures",
+    "wafleet_sessions",
+    "wafleet_session_keys",
+    "wafleet_snapshots",
+    "wafleet_snapshot_chunks",
+];
 /// How many migrations there are.
-const MIGRATIONS: usize = 5;
+const MIGRATIONS: usize = 6;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {

@@ -47,6 +47,9 @@ pub const FLEET_KEY: &str = "fleet-1";
 /// An operator's key.
 pub const OPERATOR_KEY: &str = "operator-1";
 
+/// The key that seals the profiles of a fleet's workers.
+pub const FIRST_PROFILE_KEY: &str = "profile-1";
+
 /// One test's share of the services.
 pub struct Fleet {
     name: String,
@@ -92,6 +95,7 @@ impl Fleet {
         let database = Database::create(&addresses.database).await?;
         let (keyring, json) = keyring()?;
         std::fs::write(data.join(KEYRING_FILE), json)?;
+        std::fs::write(data.join(PROFILE_KEYS_FILE), profile_keys(&[FIRST_PROFILE_KEY]))?;
         let redis = Redis { url: addresses.redis.clone(), prefix: name.clone() };
         let guard = Arc::new(Guard::start(None)?);
         Ok(Self { name, virtual_host, database, redis, keyring, data, logs, guard })
@@ -130,6 +134,11 @@ impl Fleet {
     /// The key ring as the file a worker reads.
     pub fn keyring_file(&self) -> PathBuf {
         self.data.join(KEYRING_FILE)
+    }
+
+    /// The ring of profile keys as the file a worker reads; it has [`FIRST_PROFILE_KEY`].
+    pub fn profile_keys_file(&self) -> PathBuf {
+        self.data.join(PROFILE_KEYS_FILE)
     }
 
     /// The root of the browser profiles, shared by all workers of this fleet.
@@ -205,6 +214,13 @@ impl Redis {
 }
 
 const KEYRING_FILE: &str = "keyring.json";
+const PROFILE_KEYS_FILE: &str = "profile-keys.json";
+
+/// A ring of fresh profile keys with these ids, as the JSON text of its file.
+pub fn profile_keys(ids: &[&str]) -> String {
+    let key = |id: &&str| serde_json::json!({"id": id, "secret": STANDARD.encode(rand::random::<[u8; 32]>())});
+    serde_json::json!({"keys": ids.iter().map(key).collect::<Vec<_>>()}).to_string()
+}
 
 /// The test's own name, made unique within the run and fit for a host name, a path and a key.
 fn unique_name() -> String {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use url::Url;
 use wafleet_browser::{Flavor, Sandbox};
+use wafleet_profile::keys::Ring;
 use wafleet_protocol::id::WorkerId;
 use wafleet_protocol::signing::Keyring;
 
@@ -51,6 +52,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("keyring_file", None, false, "JSON file with the signing keys (see `wafleet keys generate --help`)"),
     setting("worker_id", None, false, "name of this worker (default: host name and a random boot id)"),
+    setting(
+        "profile_keys_file",
+        None,
+        false,
+        "JSON file with the keys that seal saved profiles (`wafleet keys profile-generate`); not set: no profile is saved",
+    ),
     setting("profile_root", Some("/var/lib/wafleet/profiles"), false, "directory of the browser profiles, mode 0700"),
     setting("runtime_dir", Some("/run/wafleet"), false, "directory of the heartbeat file that `wafleet health` reads"),
     setting("capacity", Some("50"), false, "sessions this worker owns at most, 1 to 500"),
@@ -141,6 +148,8 @@ pub struct Config {
     pub worker_id: WorkerId,
     /// Root of the profiles: `<root>/<workspace>/<session>/`.
     pub profile_root: PathBuf,
+    /// The keys that seal saved profiles; without them none is saved.
+    pub profile_keys: Option<std::sync::Arc<Ring>>,
     /// Where the heartbeat file goes.
     pub runtime_dir: PathBuf,
     /// Sessions owned at most.
@@ -175,6 +184,7 @@ impl Config {
         let keyring = check.keyring();
         let worker_id = check.worker_id();
         let browser = check.browser();
+        let profile_keys = check.profile_keys();
         let profile_root = PathBuf::from(check.text("profile_root"));
         let runtime_dir = PathBuf::from(check.text("runtime_dir"));
         let capacity = check.number("capacity", 1..=500) as usize;
@@ -193,6 +203,7 @@ impl Config {
                     keyring: keyring.into(),
                     worker_id,
                     profile_root,
+                    profile_keys: profile_keys.map(Into::into),
                     runtime_dir,
                     capacity,
                     lease_ttl,
@@ -419,6 +430,14 @@ impl Check<'_> {
             .map_err(|error| self.problems.push(format!("keyring_file: cannot read {path}: {error}")))
             .ok()?;
         Keyring::parse(&text).map_err(|error| self.problems.push(format!("keyring_file {path}: {error}"))).ok()
+    }
+
+    fn profile_keys(&mut self) -> Option<Ring> {
+        let path = self.settings.get("profile_keys_file")?.to_owned();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| self.problems.push(format!("profile_keys_file: cannot read {path}: {error}")))
+            .ok()?;
+        Ring::parse(&text).map_err(|error| self.problems.push(format!("profile_keys_file {path}: {error}"))).ok()
     }
 
     fn worker_id(&mut self) -> Option<WorkerId> {

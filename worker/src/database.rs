@@ -6,6 +6,7 @@ mod audit;
 mod dead_letters;
 mod ledger;
 mod sessions;
+mod snapshots;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub(crate) use audit::Audit;
 pub(crate) use dead_letters::{ArchivedLetter, Decision, LetterFilter, LetterState, PreparedReplay};
 pub(crate) use ledger::{Acceptance, CommandRecord, FinalState, Signer};
 pub(crate) use sessions::{Desired, SessionRow, StatusWrite};
+pub(crate) use snapshots::{Complete, Newest, SnapshotRow};
 
 /// Connections of one worker: claims, ledger rows and status rows are short, so few are enough.
 const POOL_SIZE: u32 = 8;
@@ -57,6 +59,7 @@ impl Database {
             .await?;
         sqlx::query("SELECT command_id, body_sha256 FROM wafleet_commands LIMIT 1").fetch_optional(&self.pool).await?;
         sqlx::query("SELECT id, fingerprint FROM wafleet_dead_letters LIMIT 1").fetch_optional(&self.pool).await?;
+        sqlx::query("SELECT id, unlinked_fence FROM wafleet_snapshots LIMIT 1").fetch_optional(&self.pool).await?;
         Ok(())
     }
 

@@ -23,5 +23,6 @@ mod lease;
 mod letter;
 mod session;
 mod settle;
+mod snapshot;
 mod supervisor;
 mod world;

@@ -31,6 +31,7 @@ use crate::database::{Desired, SessionRow, StatusWrite};
 use crate::events::{Correlation, EmitError, EventSink};
 use crate::lease::Lease;
 use crate::logging::chain;
+use crate::snapshot::Snapshots;
 use crate::world::{World, unix_ms, unix_secs};
 use browser::Live;
 use execute::{Done, Follow, Job};
@@ -123,6 +124,9 @@ pub(crate) struct SessionActor {
     confirms: FuturesOrdered<TellingConfirmed>,
     watermark: Watermark,
     row: RowWriter,
+    snapshots: Option<Snapshots>,
+    /// It was connected under this ownership, so its profile is worth saving.
+    worth_saving: bool,
 }
 
 /// A message event on its way: resolves to the message's time once the broker has it.
@@ -149,6 +153,7 @@ enum Happening {
     Input(Input),
     Page(PageEvent),
     Opened(Result<Live, Cause>),
+    Reopened(Result<Live, Cause>),
     Requested(Request),
     Delivery {
         urgent: bool,
@@ -190,6 +195,7 @@ pub(crate) fn channel(
         from: if row.watermark > 0 { row.watermark.saturating_sub(CATCH_UP_OVERLAP_SECS) } else { unix_secs() },
         ..Watermark::default()
     };
+    let snapshots = Snapshots::new(&world, workspace, &session, &lease);
     let actor = SessionActor {
         world,
         lease,
@@ -213,6 +219,8 @@ pub(crate) fn channel(
         confirms: FuturesOrdered::new(),
         watermark,
         row: RowWriter::default(),
+        snapshots,
+        worth_saving: false,
     };
     (SessionHandle { requests: sender, status: status_receiver }, actor)
 }
@@ -293,7 +301,18 @@ impl SessionActor {
                     None
                 }
             }
-            Happening::Opened(Err(cause)) => Some(Input::OpenFailed { cause }),
+            Happening::Reopened(Ok(live)) if !self.state.is_closing() && self.live.is_none() => {
+                self.live = Some(live);
+                Some(Input::Reopened)
+            }
+            Happening::Reopened(Ok(live)) => {
+                self.work.spawn(async move {
+                    live.close(true).await;
+                    Happening::Nothing
+                });
+                None
+            }
+            Happening::Reopened(Err(cause)) | Happening::Opened(Err(cause)) => Some(Input::OpenFailed { cause }),
             Happening::Delivery { urgent, delivery } => {
                 self.execute(urgent, delivery);
                 None
@@ -355,6 +374,7 @@ impl SessionActor {
                 self.open(old, after);
             }
             Effect::Reload => self.with_page(Cause::BrowserExited, async |page| page.reload().await.map(|()| None)),
+            Effect::Reopen if self.snapshots.is_some() => self.reopen_saved(),
             Effect::Reopen => {
                 self.with_page(Cause::BrowserExited, async |page| page.reopen().await.map(|()| Some(Input::Reopened)));
             }
@@ -363,6 +383,7 @@ impl SessionActor {
             Effect::ShowQr { code, generation, attempt, life } => self.show_qr(&code, generation, attempt, life).await,
             Effect::Publish => self.publish_status().await,
             Effect::Online => {
+                self.worth_saving = true;
                 self.catch_up();
                 self.open_reader(false, Duration::ZERO);
             }
@@ -381,10 +402,17 @@ impl SessionActor {
             Effect::Close { politely } => {
                 self.paced = None;
                 self.urgent = None;
-                let live = self.live.take();
+                let (live, snapshots) = (self.live.take(), self.snapshots.clone().filter(|_| politely));
+                let unlinked = self.state.public().status == SessionStatus::LoggedOut;
+                let worth_saving = self.worth_saving && !unlinked;
                 self.work.spawn(async move {
-                    if let Some(live) = live {
-                        live.close(politely).await;
+                    if let Some(snapshots) = snapshots.as_ref().filter(|_| unlinked) {
+                        snapshots.unlinked().await;
+                    }
+                    match live {
+                        Some(live) if worth_saving && politely => live.close_and_save(snapshots.as_ref()).await,
+                        Some(live) => drop(live.close(politely).await),
+                        None => {}
                     }
                     Happening::Input(Input::Closed)
                 });
@@ -395,6 +423,7 @@ impl SessionActor {
     fn open(&mut self, old: Option<Live>, after: Duration) {
         let (browser, profile_root) = (self.world.config.browser.clone(), self.world.config.profile_root.clone());
         let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
+        let snapshots = self.snapshots.clone();
         // Never two browsers on one profile: an opening that was given up is dropped, and its browser with it.
         if let Some(opening) = self.opening.take() {
             opening.abort();
@@ -404,7 +433,23 @@ impl SessionActor {
                 old.close(true).await;
             }
             tokio::time::sleep(after).await;
-            Happening::Opened(Live::open(&browser, &profile_root, workspace, &session, &lease).await)
+            let opened = Live::open(&browser, &profile_root, workspace, &session, &lease, snapshots.as_ref()).await;
+            Happening::Opened(opened)
+        });
+        self.opening = Some(opening);
+    }
+
+    /// After pairing: closes the whole browser rather than its tab, because only a profile at rest can be saved, and a
+    /// device that was just linked should not be lost with its machine.
+    fn reopen_saved(&mut self) {
+        let Some(old) = self.live.take() else { return };
+        let (browser, profile_root) = (self.world.config.browser.clone(), self.world.config.profile_root.clone());
+        let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
+        let snapshots = self.snapshots.clone();
+        let opening = self.work.spawn(async move {
+            old.close_and_save(snapshots.as_ref()).await;
+            let opened = Live::open(&browser, &profile_root, workspace, &session, &lease, snapshots.as_ref()).await;
+            Happening::Reopened(opened)
         });
         self.opening = Some(opening);
     }

@@ -30,6 +30,8 @@ const AVOID_FOR: Duration = Duration::from_secs(30);
 const NUDGE_RETRY: Duration = Duration::from_secs(2);
 /// Rows purged from the ledger at once, and how often.
 const PURGE_LIMIT: u32 = 1000;
+/// A snapshot may have hundreds of chunk rows that go with it.
+const SNAPSHOT_PURGE_LIMIT: u32 = 20;
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 
 /// Owns the sessions of this worker.
@@ -109,6 +111,11 @@ impl Supervisor {
                 Ok(0) => {}
                 Ok(rows) => tracing::info!(rows, "purged commands whose time is over"),
                 Err(error) => tracing::warn!(error = %chain(&error), "the ledger could not be purged"),
+            }
+            match self.world.database.purge_snapshots(SNAPSHOT_PURGE_LIMIT).await {
+                Ok(0) => {}
+                Ok(rows) => tracing::info!(rows, "purged profiles of devices that were unlinked long ago"),
+                Err(error) => tracing::warn!(error = %chain(&error), "the saved profiles could not be purged"),
             }
         }
     }

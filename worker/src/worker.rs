@@ -63,6 +63,10 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     };
     let vitals = Arc::new(Vitals::new(world.clone())?);
     tracing::info!(worker_id = %config.worker_id, capacity = config.capacity, site = %config.browser.site, version = env!("CARGO_PKG_VERSION"), "worker starts");
+    match &config.profile_keys {
+        Some(ring) => tracing::info!(key_id = ring.sealing_id(), "profiles are saved, sealed with this key"),
+        None => tracing::warn!("no profile is saved, so no session can move to another disk: WAFLEET_PROFILE_KEYS_FILE is not set"),
+    }
 
     let link_stop = CancellationToken::new();
     let name = |part: &str| format!("wafleet {} {part}", config.worker_id);

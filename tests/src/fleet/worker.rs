@@ -41,6 +41,7 @@ impl WorkerBuilder {
             ("WAFLEET_REDIS_PREFIX", fleet.redis_prefix().to_owned()),
             ("WAFLEET_DATABASE_URL", fleet.database().url().to_owned()),
             ("WAFLEET_KEYRING_FILE", fleet.keyring_file().display().to_string()),
+            ("WAFLEET_PROFILE_KEYS_FILE", fleet.profile_keys_file().display().to_string()),
             ("WAFLEET_PROFILE_ROOT", fleet.profile_root().display().to_string()),
             ("WAFLEET_RUNTIME_DIR", runtime.display().to_string()),
             ("WAFLEET_WORKER_ID", name.to_owned()),

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
-use wafleet_browser::{Chromium, LaunchOptions, Page, PageEvent, PageOptions};
+use wafleet_browser::{Chromium, End, LaunchOptions, Page, PageEvent, PageOptions};
 use wafleet_protocol::event::Cause;
 use wafleet_protocol::id::{SessionId, WorkspaceId};
 
 use crate::config::Browser;
 use crate::lease::Lease;
 use crate::logging::chain;
+use crate::snapshot::Snapshots;
 
 /// How often the page is told until when the session is owned.
 const OWNERSHIP_EVERY: Duration = Duration::from_secs(1);
@@ -25,10 +26,11 @@ pub(crate) struct Live {
     events: mpsc::Receiver<PageEvent>,
     ownership: tokio::task::JoinHandle<()>,
     lease: Lease,
+    session_dir: PathBuf,
 }
 
 impl Live {
-    /// Starts Chromium on the session's profile and opens the site.
+    /// Starts Chromium on the session's newest profile and opens the site.
     ///
     /// # Errors
     /// The cause to tell; the log has the rest.
@@ -38,16 +40,23 @@ impl Live {
         workspace: WorkspaceId,
         session: &SessionId,
         lease: &Lease,
+        snapshots: Option<&Snapshots>,
     ) -> Result<Self, Cause> {
         let session_dir = session_dir(profile_root, workspace, session).map_err(|error| {
             tracing::error!(error = %chain(&error), root = %profile_root.display(), "no profile directory");
             Cause::StartFailed
         })?;
+        if let Some(snapshots) = snapshots {
+            snapshots.prepare(&session_dir).await.map_err(|error| {
+                tracing::error!(error = %chain(&error), "the saved profile of this session cannot be used; nothing is deleted");
+                Cause::StartFailed
+            })?;
+        }
         let options = LaunchOptions {
             executable: browser.executable.clone(),
             flavor: browser.flavor,
             sandbox: browser.sandbox,
-            session_dir,
+            session_dir: session_dir.clone(),
             extra_args: browser.extra_args.clone(),
         };
         let chromium = Chromium::launch(&options).await.map_err(|error| {
@@ -62,7 +71,7 @@ impl Live {
         match Page::open(&chromium, options).await {
             Ok((page, events)) => {
                 let ownership = tokio::spawn(tell_ownership(page.clone(), lease.clone()));
-                Ok(Self { chromium, page, events, ownership, lease: lease.clone() })
+                Ok(Self { chromium, page, events, ownership, lease: lease.clone(), session_dir })
             }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "the page did not open");
@@ -82,8 +91,20 @@ impl Live {
         self.events.recv().await
     }
 
+    /// Ends the browser in good order and saves its profile. One that did not end so is not saved: its last writes may be
+    /// missing, and the next browser on it heals what can be healed.
+    pub(crate) async fn close_and_save(self, snapshots: Option<&Snapshots>) {
+        let session_dir = self.session_dir.clone();
+        let end = self.close(true).await;
+        match snapshots {
+            Some(snapshots) if end != End::Killed => snapshots.save(&session_dir).await,
+            Some(_) => tracing::warn!("the browser had to be killed; its profile is not saved"),
+            None => {}
+        }
+    }
+
     /// Ends the browser and waits until it is gone. `politely`: it may write its state down first.
-    pub(crate) async fn close(self, politely: bool) {
+    pub(crate) async fn close(self, politely: bool) -> End {
         self.ownership.abort();
         if !politely {
             self.chromium.kill();
@@ -100,6 +121,7 @@ impl Live {
             }
         };
         tracing::debug!(?end, "browser closed");
+        end
     }
 }
 

@@ -1,0 +1,289 @@
+//! Sealed profiles: a session goes on where its profile was never seen, without a new code, and only from a whole one.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use sqlx::Row;
+use wafleet_imitation::{Imitation, Number, Options, Phone};
+use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
+use wafleet_protocol::event::{Event, Outcome, SessionStatus};
+use wafleet_tests::fleet::{FIRST_PROFILE_KEY, Fleet, Host, Letter, Target, Worker, profile_keys};
+
+const DRAIN: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(90);
+
+const ANNA: &str = "4915112345678";
+const BEN: &str = "4915187654321";
+/// A text that stands in the page's database and must not stand in ours.
+const SECRET: &str = "the-parcel-is-behind-the-green-door";
+
+/// A fleet, the far end, and a session linked on the worker `a`.
+struct Linked {
+    fleet: Fleet,
+    host: Host,
+    site: Imitation,
+    anna: Phone,
+    target: Target,
+}
+
+impl Linked {
+    async fn new() -> Result<(Self, Worker)> {
+        let site = Imitation::start(Options::default()).await?;
+        let (anna, ben): (Number, Number) = (ANNA.parse()?, BEN.parse()?);
+        let phone = site.phone(&anna, "Anna");
+        site.phone(&ben, "Ben");
+        let fleet = Fleet::start().await?;
+        let host = fleet.host().await?;
+        let linked = Self { fleet, host, site, anna: phone, target: Target::new("shop")? };
+        let worker = linked.worker("a").await?;
+        linked.host.send(&linked.target, &Command::SessionStart(SessionStart::default())).await?;
+        let code = linked.code(0).await?;
+        linked.anna.scan(&code).await?;
+        linked.status(0, SessionStatus::Connected).await?;
+        Ok((linked, worker))
+    }
+
+    /// A worker on a machine of its own: nobody else has its disk.
+    async fn worker(&self, name: &str) -> Result<Worker> {
+        self.worker_with_keys(name, &self.fleet.profile_keys_file()).await
+    }
+
+    async fn worker_with_keys(&self, name: &str, keys: &Path) -> Result<Worker> {
+        let worker = self.fleet.worker(name).env("WAFLEET_SITE_URL", self.site.url());
+        let worker = worker.env("WAFLEET_PROFILE_ROOT", self.fleet.scratch().join(name).display().to_string());
+        let worker = worker.env("WAFLEET_LEASE_TTL_SECS", "5").env("WAFLEET_CLAIM_INTERVAL_MS", "200");
+        let mut worker = worker.env("WAFLEET_PROFILE_KEYS_FILE", keys.display().to_string()).spawn()?;
+        worker.wait_until_ready().await?;
+        Ok(worker)
+    }
+
+    async fn code(&self, mark: usize) -> Result<String> {
+        let journal = self.host.events();
+        let find =
+            |event: &Event| if let Event::SessionQr(qr) = event { Some(qr.qr.as_str().to_owned()) } else { None };
+        journal.wait_from(mark, "a code", PATIENCE, |envelope| find(&envelope.event)).await
+    }
+
+    /// Waits for a status after `mark`; returns its epoch.
+    async fn status(&self, mark: usize, status: SessionStatus) -> Result<u64> {
+        let what = format!("the status {}", status.as_str());
+        let find = |event: &Event| matches!(event, Event::SessionStatus(told) if told.status == status);
+        let journal = self.host.events();
+        journal.wait_from(mark, &what, PATIENCE, |envelope| find(&envelope.event).then_some(envelope.epoch)).await
+    }
+
+    fn codes(&self, mark: usize) -> usize {
+        let entries = self.host.events().entries();
+        entries[mark..].iter().filter(|entry| matches!(entry.envelope.event, Event::SessionQr(_))).count()
+    }
+
+    /// Sends [`SECRET`] to Ben and returns the command as it was published.
+    async fn send(&self) -> Result<Letter> {
+        let content = Content::Text { text: SECRET.to_owned().try_into()? };
+        let send = Command::MessageSend(MessageSend { to: BEN.parse()?, content, reference: None });
+        let letter = self.host.letter(&self.target, &send)?;
+        ensure!(self.post(&letter).await? == Outcome::Succeeded);
+        Ok(letter)
+    }
+
+    async fn post(&self, letter: &Letter) -> Result<Outcome> {
+        let mark = self.host.events().len();
+        self.host.post(letter).await?;
+        let id = letter.message_id.clone().context("a command has an id")?;
+        let find = |event: &Event| match event {
+            Event::CommandResult(result) if result.command_id.to_string() == id => Some(result.outcome),
+            _ => None,
+        };
+        self.host.events().wait_from(mark, "the result", PATIENCE, |envelope| find(&envelope.event)).await
+    }
+
+    /// `generation:state`, oldest first.
+    async fn generations(&self) -> Result<Vec<String>> {
+        let select = "SELECT CONCAT(generation, ':', state, IF(unlinked_at IS NULL, '', ' unlinked')) FROM wafleet_snapshots ORDER BY id";
+        Ok(sqlx::query_scalar(select).fetch_all(self.fleet.database().pool()).await?)
+    }
+
+    async fn wait_for_generations(&self, expected: &[&str]) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let found = self.generations().await?;
+            if found == expected {
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "{found:?}, not {expected:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await; // between two questions
+        }
+    }
+
+    async fn end(self) {
+        self.site.stop().await;
+    }
+}
+
+/// Waits until the worker's heartbeat says that it has counted one of these.
+async fn counted(worker: &Worker, name: &str) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    while worker.count(name)? != 1 {
+        ensure!(Instant::now() < until, "{name} is {}", worker.count(name)?);
+        tokio::time::sleep(Duration::from_millis(50)).await; // between two questions
+    }
+    Ok(())
+}
+
+/// Whether a text stands anywhere below a directory.
+fn stands_in(directory: &Path, text: &str) -> Result<bool> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let found =
+            if path.is_dir() { stands_in(&path, text)? } else { path.is_file() && holds(&std::fs::read(&path)?, text) };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether bytes hold a text, one byte or two a character as a browser's databases write it.
+fn holds(bytes: &[u8], text: &str) -> bool {
+    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    [text.as_bytes(), &wide].into_iter().any(|text| bytes.windows(text.len()).any(|window| window == text))
+}
+
+#[tokio::test]
+async fn a_session_moves_to_an_empty_disk_without_a_code_and_with_all_it_knew() -> Result<()> {
+    let (linked, mut a) = Linked::new().await?;
+    ensure!(
+        linked.generations().await? == ["1:complete"],
+        "saved right after pairing: {:?}",
+        linked.generations().await?
+    );
+    let letter = linked.send().await?;
+    ensure!(a.terminate(DRAIN).await?.success());
+    ensure!(linked.generations().await? == ["1:complete", "2:complete"], "{:?}", linked.generations().await?);
+
+    // What lies in the database can be read by nobody, though what it was made from can.
+    let profile = linked.fleet.scratch().join("a/1/shop/profile/Default");
+    let chunks: Vec<Vec<u8>> = sqlx::query_scalar("SELECT data FROM wafleet_snapshot_chunks")
+        .fetch_all(linked.fleet.database().pool())
+        .await?;
+    for secret in [SECRET, ANNA] {
+        ensure!(stands_in(&profile, secret)?, "{secret} is not in the profile: this proves nothing");
+        ensure!(!chunks.iter().any(|chunk| holds(chunk, secret)), "{secret} can be read in the database");
+    }
+
+    let mark = linked.host.events().len();
+    let b = linked.worker("b").await?;
+    ensure!(linked.status(mark, SessionStatus::Connected).await? == 2, "another owner");
+    ensure!(linked.codes(mark) == 0, "a moved session needs no code");
+    ensure!(linked.fleet.scratch().join("b/1/shop/profile/Default/IndexedDB").is_dir());
+    counted(&b, "snapshots.restored").await?;
+
+    // The same command again: answered from the ledger, and where the ledger does not know, by looking into the chat.
+    ensure!(linked.post(&letter).await? == Outcome::Succeeded);
+    let forget = "UPDATE wafleet_commands SET state = 'attempting', result = NULL WHERE type = 'message.send'";
+    linked.fleet.database().execute(forget).await?;
+    ensure!(linked.post(&letter).await? == Outcome::Succeeded);
+    let sent = linked.site.sent();
+    ensure!(sent.len() == 1 && sent[0].copies() == 1, "not exactly one message left: {sent:?}");
+
+    linked.anna.receive_text(BEN, "Ben", "it has arrived");
+    let received = |event: &Event| matches!(event, Event::MessageReceived(_)).then_some(());
+    linked.host.events().wait_from(mark, "a message", PATIENCE, |envelope| received(&envelope.event)).await?;
+    drop(b);
+    linked.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_generation_gives_way_to_the_one_before_it() -> Result<()> {
+    let (linked, mut a) = Linked::new().await?;
+    ensure!(a.terminate(DRAIN).await?.success());
+    let damage = "UPDATE wafleet_snapshot_chunks SET data = INSERT(data, 1000, 1, CHAR(ORD(SUBSTR(data, 1000, 1)) ^ 1)) \
+                  WHERE snapshot_id = (SELECT MAX(id) FROM wafleet_snapshots)";
+    linked.fleet.database().execute(damage).await?;
+
+    let mark = linked.host.events().len();
+    let mut b = linked.worker("b").await?;
+    ensure!(linked.status(mark, SessionStatus::Connected).await? == 2);
+    ensure!(linked.codes(mark) == 0);
+    ensure!(b.output()?.contains("chunk 0 of the snapshot is damaged"), "the log does not say which chunk");
+    counted(&b, "snapshots.damaged").await?;
+    ensure!(b.terminate(DRAIN).await?.success());
+    // The damaged one was the older of two by then, and made room.
+    ensure!(linked.generations().await? == ["2:complete", "3:complete"], "{:?}", linked.generations().await?);
+    linked.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_killed_while_it_saves_leaves_the_generation_before() -> Result<()> {
+    let (linked, mut a) = Linked::new().await?;
+    // A lock on the end of the table holds every new chunk up.
+    let mut lock = linked.fleet.database().pool().begin().await?;
+    sqlx::query("SELECT 1 FROM wafleet_snapshot_chunks WHERE snapshot_id > 0 FOR UPDATE").fetch_all(&mut *lock).await?;
+    a.signal(rustix::process::Signal::TERM)?;
+    linked.wait_for_generations(&["1:complete", "2:writing"]).await?;
+    a.kill()?;
+    lock.rollback().await?;
+
+    let mark = linked.host.events().len();
+    let mut b = linked.worker("b").await?;
+    ensure!(linked.status(mark, SessionStatus::Connected).await? == 2);
+    ensure!(linked.codes(mark) == 0);
+    ensure!(linked.generations().await? == ["1:complete", "2:writing"], "{:?}", linked.generations().await?);
+    ensure!(b.terminate(DRAIN).await?.success());
+    ensure!(linked.generations().await? == ["1:complete", "2:complete"], "{:?}", linked.generations().await?);
+    let row = sqlx::query("SELECT fence, chunks, bytes FROM wafleet_snapshots WHERE generation = 2");
+    let row = row.fetch_one(linked.fleet.database().pool()).await?;
+    ensure!(row.try_get::<u64, _>("fence")? == 2 && row.try_get::<u64, _>("chunks")? > 0);
+    linked.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_key_fails_the_session_and_deletes_nothing() -> Result<()> {
+    let (linked, mut a) = Linked::new().await?;
+    ensure!(a.terminate(DRAIN).await?.success());
+    let before = linked.generations().await?;
+    let wrong = linked.fleet.scratch().join("wrong-keys.json");
+    std::fs::write(&wrong, profile_keys(&[FIRST_PROFILE_KEY]))?;
+
+    let mark = linked.host.events().len();
+    let mut b = linked.worker_with_keys("b", &wrong).await?;
+    linked.status(mark, SessionStatus::Failed).await?;
+    ensure!(linked.codes(mark) == 0, "a session that cannot be opened must not ask for a new link");
+    ensure!(b.output()?.contains("does not open with profile key profile-1"), "the log does not say why");
+    ensure!(b.terminate(DRAIN).await?.success());
+    ensure!(linked.generations().await? == before);
+
+    let mark = linked.host.events().len();
+    let c = linked.worker("c").await?;
+    linked.host.send(&linked.target, &Command::SessionStart(SessionStart::default())).await?;
+    linked.status(mark, SessionStatus::Connected).await?;
+    ensure!(linked.codes(mark) == 0);
+    drop(c);
+    linked.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_saved_before_a_logout_is_never_restored() -> Result<()> {
+    let (linked, a) = Linked::new().await?;
+    let mark = linked.host.events().len();
+    linked.host.send(&linked.target, &Command::SessionLogout).await?;
+    linked.status(mark, SessionStatus::LoggedOut).await?;
+    linked.wait_for_generations(&["1:complete unlinked"]).await?;
+    drop(a);
+
+    let mark = linked.host.events().len();
+    let b = linked.worker("b").await?;
+    linked.host.send(&linked.target, &Command::SessionStart(SessionStart::default())).await?;
+    let code = linked.code(mark).await?;
+    linked.anna.scan(&code).await?;
+    linked.status(mark, SessionStatus::Connected).await?;
+    ensure!(linked.generations().await? == ["1:complete unlinked", "2:complete"], "{:?}", linked.generations().await?);
+    drop(b);
+    linked.end().await;
+    Ok(())
+}

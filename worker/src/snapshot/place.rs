@@ -1,0 +1,191 @@
+//! The session's directory: which profile lies there, and how another takes its place.
+//!
+//! ```text
+//! <session>/profile/     the profile in use
+//!           restoring-*/ one that is being unpacked; of no use until it is renamed
+//!           replaced/    an older one on its way out
+//!           fence        the fence of the owner that used `profile` last
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::database::Newest;
+
+/// Where the next browser's profile comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The one on the disk is the newest.
+    Local,
+    /// A snapshot is newer, or the disk has none.
+    Restore,
+    /// There is none, or the one on the disk belongs to a link that has ended.
+    Empty,
+}
+
+/// The directory of a session.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    session_dir: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new(session_dir: &Path) -> Self {
+        Self { session_dir: session_dir.to_owned() }
+    }
+
+    /// The directory that Chromium uses.
+    pub(super) fn profile(&self) -> PathBuf {
+        self.session_dir.join("profile")
+    }
+
+    /// Compares the disk with the database.
+    pub(super) fn choose(&self, newest: Newest) -> io::Result<Choice> {
+        let default = self.profile().join("Default");
+        let there = default.join("IndexedDB").exists() || default.join("Local Storage").exists();
+        Ok(choose(if there { Some(self.marked()?.unwrap_or(0)) } else { None }, newest))
+    }
+
+    /// The fence in the directory's mark.
+    fn marked(&self) -> io::Result<Option<u64>> {
+        match fs::read_to_string(self.mark_file()) {
+            // A mark that nobody can read is as old as can be.
+            Ok(text) => Ok(text.trim().parse().ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Remembers that the owner with this fence uses the profile from now on.
+    pub(super) fn mark(&self, fence: u64) -> io::Result<()> {
+        let partial = self.session_dir.join("fence.partial");
+        let mut file = File::create(&partial)?;
+        file.write_all(fence.to_string().as_bytes())?;
+        file.sync_all()?;
+        fs::rename(partial, self.mark_file())?;
+        self.sync()
+    }
+
+    /// A path for a profile that is to be restored. What earlier tries left is removed; one that was given up may still
+    /// be writing, so no path is used twice.
+    pub(super) fn fresh(&self) -> io::Result<PathBuf> {
+        for entry in fs::read_dir(&self.session_dir)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("restoring-") {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(self.session_dir.join(format!("restoring-{:016x}", rand::random::<u64>())))
+    }
+
+    /// Puts the restored profile in the place of the one that lies there.
+    pub(super) fn install(&self, restored: &Path) -> io::Result<()> {
+        self.clear()?;
+        fs::rename(restored, self.profile())?;
+        self.sync()
+    }
+
+    /// Takes the profile away, with the mark that a browser left on it.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        let replaced = self.session_dir.join("replaced");
+        remove(&replaced)?;
+        match fs::rename(self.profile(), &replaced) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        remove(&self.session_dir.join("unclean"))?;
+        remove(&replaced)
+    }
+
+    fn mark_file(&self) -> PathBuf {
+        self.session_dir.join("fence")
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.session_dir)?.sync_all()
+    }
+}
+
+/// `local` is the mark of the profile on the disk, if there is one.
+fn choose(local: Option<u64>, newest: Newest) -> Choice {
+    // A profile that was last used before the device was unlinked elsewhere holds a link that has ended.
+    let local = local.filter(|mark| newest.unlinked.is_none_or(|unlinked| unlinked <= *mark));
+    match (local, newest.restorable) {
+        (None, None) => Choice::Empty,
+        (None, Some(_)) => Choice::Restore,
+        (Some(mark), Some(saved)) if saved > mark => Choice::Restore,
+        (Some(_), _) => Choice::Local,
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_profile_is_chosen_wherever_it_lies() {
+        use Choice::{Empty, Local, Restore};
+        let cases = [
+            ("a new session", None, None, None, Empty),
+            ("never saved", Some(1), None, None, Local),
+            ("from before snapshots", Some(0), None, None, Local),
+            ("saved here", Some(3), Some(3), None, Local),
+            ("used here since it was saved", Some(4), Some(3), None, Local),
+            ("saved by a newer owner elsewhere", Some(3), Some(5), None, Restore),
+            ("another machine", None, Some(5), None, Restore),
+            ("without a mark, and saved", Some(0), Some(5), None, Restore),
+            ("unlinked here", Some(5), None, Some(5), Local),
+            ("unlinked elsewhere since", Some(4), None, Some(5), Empty),
+            ("unlinked elsewhere, linked again, saved", Some(4), Some(6), Some(5), Restore),
+            ("unlinked elsewhere, linked again here", Some(6), None, Some(5), Local),
+            ("unlinked, never here", None, None, Some(5), Empty),
+        ];
+        for (what, local, restorable, unlinked, expected) in cases {
+            assert_eq!(choose(local, Newest { restorable, unlinked }), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_restored_profile_takes_the_place_of_the_old_one_and_of_its_marks() {
+        let dir = std::env::temp_dir().join(format!("wafleet-place-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let place = Place::new(&dir);
+        let write = |path: &str| {
+            let path = dir.join(path);
+            fs::create_dir_all(path.parent().expect("not the root")).expect("made");
+            fs::write(path, "x").expect("written");
+        };
+        write("profile/Default/IndexedDB/old");
+        write("unclean");
+        write("restoring-1/half/way");
+        place.mark(3).expect("marked");
+        let newer = Newest { restorable: Some(4), unlinked: None };
+        assert_eq!(place.choose(newer).expect("chosen"), Choice::Restore);
+        let restored = place.fresh().expect("free");
+        assert!(!restored.exists());
+        write(&format!("{}/Default/IndexedDB/new", restored.file_name().expect("a name").to_string_lossy()));
+        place.install(&restored).expect("installed");
+        place.mark(5).expect("marked");
+        assert!(dir.join("profile/Default/IndexedDB/new").exists());
+        for gone in ["profile/Default/IndexedDB/old", "unclean", "restoring-1", "replaced"] {
+            assert!(!dir.join(gone).exists(), "{gone}");
+        }
+        assert_eq!(place.choose(newer).expect("chosen"), Choice::Local);
+        fs::write(dir.join("fence"), "noise").expect("written");
+        assert_eq!(place.choose(newer).expect("chosen"), Choice::Restore, "a mark that nobody can read is old");
+        fs::remove_dir_all(dir).expect("removed");
+    }
+}
