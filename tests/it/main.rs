@@ -9,5 +9,6 @@ mod dlq;
 mod harness;
 mod linking;
 mod main_job;
+mod manifests;
 mod migrations;
 mod profiles;
