@@ -470,3 +470,57 @@ async fn a_replayed_command_that_dies_again_is_a_new_letter_with_the_first_signa
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_killed_archivist_loses_nothing_and_archives_nothing_twice() -> Result<()> {
+    const LETTERS: usize = 300;
+    let mut bench = Bench::start(NO_SITE).await?;
+    let target = Target::new("shop")?;
+    let mut second = bench.fleet.worker("w2").env("WAFLEET_SITE_URL", NO_SITE).spawn()?;
+    second.wait_until_ready().await?;
+    let mut ids = Vec::new();
+    for number in 0..LETTERS {
+        let mut letter = bench.host.letter(&target, &Command::SessionStatus)?;
+        topology::DEAD.clone_into(&mut letter.exchange);
+        letter.set_header_text(topology::REASON_HEADER, "unknown_session");
+        ensure!(bench.host.post(&letter).await? == Posted::Routed);
+        ids.push(letter.message_id.context("an id")?);
+        if number == LETTERS / 3 {
+            bench.worker.kill()?; // whoever of the two archives; the other one takes over or goes on
+        }
+        if number == LETTERS / 3 * 2 {
+            let third = bench.fleet.worker("w3").env("WAFLEET_SITE_URL", NO_SITE).spawn()?;
+            second.kill()?;
+            bench.worker = third;
+        }
+    }
+    bench.archived(i64::try_from(LETTERS)?).await?;
+    bench.fleet.virtual_host().wait_until_empty(topology::DEAD).await?;
+    bench.archived(i64::try_from(LETTERS)?).await?;
+    let letters = bench.lines(&["list", "--json", "--limit", "1000"]).await?;
+    ensure!(fields(&letters, "command") == ids, "in the order of the queue");
+    Ok(())
+}
+
+#[tokio::test]
+async fn letters_whose_time_is_over_are_deleted_and_the_others_stay() -> Result<()> {
+    let mut bench = Bench::start(NO_SITE).await?;
+    let target = Target::new("shop")?;
+    for letters in 1..=2 {
+        bench.post_expired(&target, &new_command_id()?, &Command::SessionStatus).await?;
+        bench.archived(letters).await?;
+    }
+    let database = bench.fleet.database();
+    let days: i64 = sqlx::query_scalar("SELECT DATEDIFF(purge_after, archived_at) FROM wafleet_dead_letters LIMIT 1")
+        .fetch_one(database.pool())
+        .await?;
+    ensure!(days == 14, "{days}");
+    database.execute("UPDATE wafleet_dead_letters SET purge_after = UTC_TIMESTAMP(3) WHERE id = 1").await?;
+    bench.worker.kill()?;
+    bench.worker = bench.fleet.worker("w2").env("WAFLEET_SITE_URL", NO_SITE).spawn()?;
+    let gone = async || {
+        let letters = bench.lines(&["list", "--json"]).await?;
+        Ok((fields(&letters, "letter") == ["2"]).then_some(()))
+    };
+    wait::until("letter 1 is deleted", PATIENCE, gone).await
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use wafleet_protocol::rejection::Rejection;
 use wafleet_protocol::topology;
@@ -93,7 +93,7 @@ async fn commit(world: &World, batch: &[Delivery]) {
 }
 
 async fn purge(world: &World) {
-    let mut ticks = interval_at(Instant::now() + PURGE_EVERY, PURGE_EVERY);
+    let mut ticks = interval(PURGE_EVERY); // the first one at once
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -138,7 +138,8 @@ pub(crate) async fn examine(
             if first {
                 world.counters.count("commands.accepted", record.kind);
             }
-            if replayed {
+            // A new command under an operator's key is no replay unless it says so.
+            if replayed && (!first || letter::text_header(&delivery.properties, letter::REPLAY_ID_HEADER).is_some()) {
                 audit_replay(world, &record, &delivery).await?;
             }
             Ok(Examined::Run(Box::new(Order { command, metadata, verified, record, delivery, attempted })))

@@ -81,10 +81,6 @@ impl DeadLetters {
         let queue = channel.queue_declare("".into(), own, FieldTable::default()).await?.name().clone();
         let bind = QueueBindOptions::default();
         channel.queue_bind(queue.clone(), topology::DEAD.into(), "#".into(), bind, FieldTable::default()).await?;
-        let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-        let queue = channel.queue_declare("".into(), own, FieldTable::default()).await?.name().clone();
-        let bind = QueueBindOptions::default();
-        channel.queue_bind(queue.clone(), topology::DEAD.into(), "#".into(), bind, FieldTable::default()).await?;
         let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
         let mut consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default()).await?;
         let (sender, letters) = watch::channel(Vec::new());
