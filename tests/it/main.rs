@@ -11,4 +11,5 @@ mod linking;
 mod main_job;
 mod manifests;
 mod migrations;
+mod profile_keys;
 mod profiles;

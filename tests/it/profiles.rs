@@ -10,8 +10,8 @@ use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
 use wafleet_protocol::event::{Event, Outcome, SessionStatus};
 use wafleet_tests::fleet::{FIRST_PROFILE_KEY, Fleet, Host, Letter, Target, Worker, profile_keys};
 
-const DRAIN: Duration = Duration::from_secs(45);
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const DRAIN: Duration = Duration::from_secs(45);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 const ANNA: &str = "4915112345678";
 const BEN: &str = "4915187654321";
@@ -19,16 +19,16 @@ const BEN: &str = "4915187654321";
 const SECRET: &str = "the-parcel-is-behind-the-green-door";
 
 /// A fleet, the far end, and a session linked on the worker `a`.
-struct Linked {
-    fleet: Fleet,
-    host: Host,
-    site: Imitation,
-    anna: Phone,
-    target: Target,
+pub(crate) struct Linked {
+    pub(crate) fleet: Fleet,
+    pub(crate) host: Host,
+    pub(crate) site: Imitation,
+    pub(crate) anna: Phone,
+    pub(crate) target: Target,
 }
 
 impl Linked {
-    async fn new() -> Result<(Self, Worker)> {
+    pub(crate) async fn new() -> Result<(Self, Worker)> {
         let site = Imitation::start(Options::default()).await?;
         let (anna, ben): (Number, Number) = (ANNA.parse()?, BEN.parse()?);
         let phone = site.phone(&anna, "Anna");
@@ -45,11 +45,11 @@ impl Linked {
     }
 
     /// A worker on a machine of its own: nobody else has its disk.
-    async fn worker(&self, name: &str) -> Result<Worker> {
+    pub(crate) async fn worker(&self, name: &str) -> Result<Worker> {
         self.worker_with_keys(name, &self.fleet.profile_keys_file()).await
     }
 
-    async fn worker_with_keys(&self, name: &str, keys: &Path) -> Result<Worker> {
+    pub(crate) async fn worker_with_keys(&self, name: &str, keys: &Path) -> Result<Worker> {
         let worker = self.fleet.worker(name).env("WAFLEET_SITE_URL", self.site.url());
         let worker = worker.env("WAFLEET_PROFILE_ROOT", self.fleet.scratch().join(name).display().to_string());
         let worker = worker.env("WAFLEET_LEASE_TTL_SECS", "5").env("WAFLEET_CLAIM_INTERVAL_MS", "200");
@@ -58,7 +58,7 @@ impl Linked {
         Ok(worker)
     }
 
-    async fn code(&self, mark: usize) -> Result<String> {
+    pub(crate) async fn code(&self, mark: usize) -> Result<String> {
         let journal = self.host.events();
         let find =
             |event: &Event| if let Event::SessionQr(qr) = event { Some(qr.qr.as_str().to_owned()) } else { None };
@@ -66,20 +66,20 @@ impl Linked {
     }
 
     /// Waits for a status after `mark`; returns its epoch.
-    async fn status(&self, mark: usize, status: SessionStatus) -> Result<u64> {
+    pub(crate) async fn status(&self, mark: usize, status: SessionStatus) -> Result<u64> {
         let what = format!("the status {}", status.as_str());
         let find = |event: &Event| matches!(event, Event::SessionStatus(told) if told.status == status);
         let journal = self.host.events();
         journal.wait_from(mark, &what, PATIENCE, |envelope| find(&envelope.event).then_some(envelope.epoch)).await
     }
 
-    fn codes(&self, mark: usize) -> usize {
+    pub(crate) fn codes(&self, mark: usize) -> usize {
         let entries = self.host.events().entries();
         entries[mark..].iter().filter(|entry| matches!(entry.envelope.event, Event::SessionQr(_))).count()
     }
 
     /// Sends [`SECRET`] to Ben and returns the command as it was published.
-    async fn send(&self) -> Result<Letter> {
+    pub(crate) async fn send(&self) -> Result<Letter> {
         let content = Content::Text { text: SECRET.to_owned().try_into()? };
         let send = Command::MessageSend(MessageSend { to: BEN.parse()?, content, reference: None });
         let letter = self.host.letter(&self.target, &send)?;
@@ -87,7 +87,7 @@ impl Linked {
         Ok(letter)
     }
 
-    async fn post(&self, letter: &Letter) -> Result<Outcome> {
+    pub(crate) async fn post(&self, letter: &Letter) -> Result<Outcome> {
         let mark = self.host.events().len();
         self.host.post(letter).await?;
         let id = letter.message_id.clone().context("a command has an id")?;
@@ -99,12 +99,12 @@ impl Linked {
     }
 
     /// `generation:state`, oldest first.
-    async fn generations(&self) -> Result<Vec<String>> {
+    pub(crate) async fn generations(&self) -> Result<Vec<String>> {
         let select = "SELECT CONCAT(generation, ':', state, IF(unlinked_at IS NULL, '', ' unlinked')) FROM wafleet_snapshots ORDER BY id";
         Ok(sqlx::query_scalar(select).fetch_all(self.fleet.database().pool()).await?)
     }
 
-    async fn wait_for_generations(&self, expected: &[&str]) -> Result<()> {
+    pub(crate) async fn wait_for_generations(&self, expected: &[&str]) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
             let found = self.generations().await?;
@@ -116,7 +116,7 @@ impl Linked {
         }
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.site.stop().await;
     }
 }

@@ -4,6 +4,7 @@ mod client;
 mod dlq;
 mod keys;
 mod migrate;
+mod profile_keys;
 mod session;
 
 use std::path::PathBuf;
@@ -41,7 +42,7 @@ enum Command {
     /// Look at the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make signing keys.
+    /// Make signing keys; make, list, rotate and retire the keys that seal saved profiles.
     #[command(subcommand)]
     Keys(keys::Keys),
     /// Ask the worker on this machine how it is, by its heartbeat file. Exit code 0 is well, 1 is not.
@@ -158,7 +159,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Keys(keys) => keys::run(&keys),
+        Command::Keys(keys) => runtime(false)?.block_on(keys::run(keys, &settings)),
         Command::Health { probe } => {
             match health::judge(settings.get("runtime_dir").unwrap_or_default().as_ref(), probe) {
                 Ok(well) => {

@@ -231,6 +231,32 @@ impl Config {
         }
     }
 
+    /// The database URL and the ring of profile keys, for `wafleet keys`.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn for_profile_keys(settings: &Settings) -> Result<(String, Ring), ConfigErrors> {
+        let mut check = Check { settings, problems: settings.problems.clone() };
+        let (url, _) = (check.url("database_url", &["mysql", "mariadb"]), check.required("profile_keys_file"));
+        match (url, check.profile_keys(), check.problems.is_empty()) {
+            (Some(url), Some(ring), true) => Ok((url, ring)),
+            _ => Err(ConfigErrors(check.problems)),
+        }
+    }
+
+    /// The database URL and the root of the profiles, for `wafleet session erase`.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn for_erasure(settings: &Settings) -> Result<(String, PathBuf), ConfigErrors> {
+        let mut check = Check { settings, problems: settings.problems.clone() };
+        let root = PathBuf::from(check.text("profile_root"));
+        match (check.url("database_url", &["mysql", "mariadb"]), check.problems.is_empty()) {
+            (Some(url), true) => Ok((url, root)),
+            _ => Err(ConfigErrors(check.problems)),
+        }
+    }
+
     /// The database URL alone, for `wafleet migrate`.
     ///
     /// # Errors

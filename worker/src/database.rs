@@ -5,6 +5,7 @@
 mod audit;
 mod dead_letters;
 mod ledger;
+mod profile_keys;
 mod sessions;
 mod snapshots;
 
@@ -16,6 +17,7 @@ use sqlx::mysql::MySqlPoolOptions;
 pub(crate) use audit::Audit;
 pub(crate) use dead_letters::{ArchivedLetter, Decision, LetterFilter, LetterState, PreparedReplay};
 pub(crate) use ledger::{Acceptance, CommandRecord, FinalState, Signer};
+pub(crate) use profile_keys::{Erasure, WrappedHeader, WrappedKey};
 pub(crate) use sessions::{Desired, SessionRow, StatusWrite};
 pub(crate) use snapshots::{Complete, Newest, SnapshotRow};
 

@@ -6,7 +6,8 @@
 //! browser closed in good order ─▶ pack, seal, store, switch on ─▶ release
 //! ```
 //! Packing and unpacking are blocking tasks; between them and the database runs a channel of a few chunks, so memory is
-//! flat whatever a profile weighs. Without a ring of profile keys there are no snapshots, and everything else goes on.
+//! flat whatever a profile weighs. Nothing is saved from a running browser: a copy of a profile in use does not always open.
+//! Without a ring of profile keys there are no snapshots, and everything else goes on.
 
 mod place;
 
@@ -23,7 +24,7 @@ use wafleet_profile::keys::{Ring, SessionKey, SessionKeyError};
 use wafleet_protocol::id::{SessionId, WorkspaceId};
 
 use crate::counters::Counters;
-use crate::database::{Complete, Database, DatabaseError, SnapshotRow};
+use crate::database::{Complete, Database, DatabaseError, Newest, SnapshotRow};
 use crate::lease::{Fenced, Lease};
 use crate::logging::chain;
 use crate::world::World;
@@ -111,6 +112,8 @@ impl Snapshots {
     pub(crate) async fn prepare(&self, session_dir: &Path) -> Result<(), RestoreError> {
         let place = Place::new(session_dir);
         let newest = self.database.newest_snapshot(self.session.as_str()).await?;
+        let newest =
+            Newest { erased: self.database.erased_up_to(self.workspace, self.session.as_str()).await?, ..newest };
         let choice = place.choose(newest)?;
         match choice {
             Choice::Local => {}
@@ -335,6 +338,25 @@ impl Snapshots {
     }
 }
 
+/// Deletes the directories of sessions that were erased while this machine did not look. Called before anything is claimed.
+///
+/// # Errors
+/// The database is away, or a directory cannot be read or deleted.
+pub(crate) async fn sweep_erased(database: &Database, root: &Path) -> Result<u64, RestoreError> {
+    let mut deleted = 0;
+    for (workspace, session, directory) in place::sessions_below(root)? {
+        let Some(erased) = database.erased_up_to(workspace, session.as_str()).await? else { continue };
+        let place = Place::new(&directory);
+        if place.used_since(erased)? {
+            continue;
+        }
+        tokio::task::spawn_blocking(move || place.delete()).await.map_err(|_| RestoreError::Panicked)??;
+        tracing::info!(workspace_id = workspace, session_id = %session, "deleted the directory of an erased session");
+        deleted += 1;
+    }
+    Ok(deleted)
+}
+
 /// Whether an older generation may help: the bytes are wrong, rather than the keys, the disk or the database.
 fn is_damage(error: &RestoreError) -> bool {
     let damaged = |error: &OpenError| {
@@ -347,5 +369,43 @@ fn is_damage(error: &RestoreError) -> bool {
         RestoreError::Unpack(UnpackError::Write { .. }) => false,
         RestoreError::Unpack(_) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_wrong_bytes_are_a_reason_to_go_back_a_generation() {
+        let reading = |error: OpenError| {
+            RestoreError::Unpack(UnpackError::Read(io::Error::new(io::ErrorKind::InvalidData, error)))
+        };
+        let key = || "k".to_owned();
+        let cases = [
+            (RestoreError::Open(OpenError::Malformed("x")), true),
+            (RestoreError::Open(OpenError::Refused { key_id: key() }), true),
+            (RestoreError::Open(OpenError::KeyMissing { key_id: key() }), false),
+            (RestoreError::Key(SessionKeyError::Refused { key_id: key() }), false),
+            (RestoreError::KeyErased, false),
+            (reading(OpenError::Damaged { index: 3, what: "x" }), true),
+            (reading(OpenError::Io(io::Error::other("away"))), false),
+            (RestoreError::Unpack(UnpackError::Read(io::ErrorKind::UnexpectedEof.into())), true),
+            (RestoreError::Unpack(UnpackError::Forbidden { what: "x" }), true),
+            (RestoreError::Unpack(UnpackError::Ratio), true),
+            (
+                RestoreError::Unpack(UnpackError::Write {
+                    path: "x".into(),
+                    source: io::ErrorKind::StorageFull.into(),
+                }),
+                false,
+            ),
+            (RestoreError::Disk(io::ErrorKind::StorageFull.into()), false),
+            (RestoreError::Fenced(Fenced), false),
+            (RestoreError::TooLong, false),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(is_damage(&error), expected, "{error:?}");
+        }
     }
 }

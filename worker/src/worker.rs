@@ -21,6 +21,7 @@ use crate::database::Database;
 use crate::health::Vitals;
 use crate::lease::Leases;
 use crate::logging::chain;
+use crate::snapshot;
 use crate::supervisor::Supervisor;
 use crate::world::World;
 
@@ -65,7 +66,9 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     tracing::info!(worker_id = %config.worker_id, capacity = config.capacity, site = %config.browser.site, version = env!("CARGO_PKG_VERSION"), "worker starts");
     match &config.profile_keys {
         Some(ring) => tracing::info!(key_id = ring.sealing_id(), "profiles are saved, sealed with this key"),
-        None => tracing::warn!("no profile is saved, so no session can move to another disk: WAFLEET_PROFILE_KEYS_FILE is not set"),
+        None => tracing::warn!(
+            "no profile is saved, so no session can move to another disk: WAFLEET_PROFILE_KEYS_FILE is not set"
+        ),
     }
 
     let link_stop = CancellationToken::new();
@@ -80,6 +83,9 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     tokio::spawn(log_counts(world.clone(), drain.clone()));
 
     reach(&world, &vitals, &drain).await;
+    if let Err(error) = snapshot::sweep_erased(&world.database, &config.profile_root).await {
+        tracing::error!(error = %chain(&error), "directories of erased sessions may still be on this disk; the next start looks again");
+    }
     let controlling = tokio::spawn(control::serve(world.clone(), drain.clone()));
     let archiving = tokio::spawn(archivist::serve(world.clone(), drain.clone()));
     Supervisor::new(world.clone(), Arc::clone(&vitals)).run(drain.clone(), kill.clone()).await;

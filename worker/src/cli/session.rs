@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use wafleet_protocol::command::{Command, Content, MessageSend, SessionLinkCode, SessionStart};
 use wafleet_protocol::event::{Envelope, Event, Outcome, SessionStatus};
 use wafleet_protocol::id::{CommandId, PhoneNumber, SessionId, WorkspaceId};
@@ -11,7 +11,8 @@ use wafleet_protocol::lane::Lane;
 
 use super::client::{Client, Events};
 use super::{Target, Waiting};
-use crate::config::Settings;
+use crate::config::{Config, Settings};
+use crate::database::{Database, Erasure};
 use crate::story::{qr_picture, sentence};
 
 #[derive(Debug, clap::Subcommand)]
@@ -54,6 +55,22 @@ pub(super) enum SessionCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Erase what was saved of a stopped session: its own key is destroyed, which makes every copy of its profiles
+    /// unreadable, and its snapshots and its directory on this machine are deleted. Other machines delete theirs when a
+    /// worker starts there. Cannot be undone; the phone has to link again.
+    ///
+    /// A backup of the database that holds the key's row can still be read with the ring: it has to expire as well.
+    #[command(after_help = "Example:\n  wafleet session erase shop --workspace 1 --why 'request 4711' --by anna")]
+    Erase {
+        #[command(flatten)]
+        target: Target,
+        /// Why; goes into the ledger of erasures, so name no person.
+        #[arg(long)]
+        why: String,
+        /// Who asks for it.
+        #[arg(long, env = "USER", default_value = "operator")]
+        by: String,
+    },
     /// Ask for a code to type into the phone instead of scanning the QR.
     LinkCode {
         #[command(flatten)]
@@ -68,6 +85,7 @@ pub(super) enum SessionCommand {
 
 pub(super) async fn run(command: SessionCommand, settings: &Settings) -> anyhow::Result<ExitCode> {
     let (target, waiting, command, until) = match command {
+        SessionCommand::Erase { target, why, by } => return erase(settings, &target, &why, &by).await,
         SessionCommand::Start { target, show_qr, pairing_phone, waiting } => {
             let until = if show_qr || pairing_phone.is_some() { Until::Linked { show_qr } } else { Until::Result };
             (target, waiting, Command::SessionStart(SessionStart { pairing_phone }), until)
@@ -167,6 +185,29 @@ async fn follow(events: &mut Events<'_>, id: &CommandId, waiting: &Waiting, unti
             return Ok(code);
         }
     }
+}
+
+async fn erase(settings: &Settings, target: &Target, why: &str, by: &str) -> anyhow::Result<ExitCode> {
+    ensure!(!why.is_empty() && why.chars().count() <= 512, "--why needs 1 to 512 characters");
+    ensure!(!by.is_empty() && by.chars().count() <= 100, "--by needs 1 to 100 characters");
+    let (url, root) = Config::for_erasure(settings)?;
+    let (workspace, session) = (target.workspace.get(), target.session.as_str());
+    let snapshots = match Database::new(&url)?.erase_session(workspace, session, by, why).await? {
+        Erasure::Erased { snapshots } => snapshots,
+        Erasure::Unknown => bail!("workspace {workspace} has no session {session}"),
+        Erasure::InUse => bail!(
+            "session {session} is not stopped: run `wafleet session stop {session} --workspace {workspace}` first, and \
+             start it before if its worker was killed"
+        ),
+    };
+    println!("session {session} of workspace {workspace}: its key is destroyed, {snapshots} saved profile(s) deleted");
+    let directory = root.join(workspace.to_string()).join(session);
+    match std::fs::remove_dir_all(&directory) {
+        Ok(()) => println!("deleted {}", directory.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => println!("no directory of it on this machine"),
+        Err(error) => return Err(error).with_context(|| format!("cannot delete {}", directory.display())),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The exit code, if this event is the end.

@@ -33,6 +33,8 @@ pub(crate) struct Newest {
     pub(crate) restorable: Option<u64>,
     /// Newest fence under which the device was found unlinked.
     pub(crate) unlinked: Option<u64>,
+    /// Newest fence that an erasure of the session covers.
+    pub(crate) erased: Option<u64>,
 }
 
 /// A complete snapshot's figures.
@@ -183,7 +185,7 @@ impl Database {
         let select = "SELECT MAX(IF(state = 'complete' AND unlinked_at IS NULL, fence, NULL)) AS restorable, \
                       MAX(unlinked_fence) AS unlinked FROM wafleet_snapshots WHERE session_id = ?";
         let row = sqlx::query(select).bind(session_id).fetch_one(&self.pool).await?;
-        Ok(Newest { restorable: row.try_get("restorable")?, unlinked: row.try_get("unlinked")? })
+        Ok(Newest { restorable: row.try_get("restorable")?, unlinked: row.try_get("unlinked")?, erased: None })
     }
 
     /// A chunk; `None` when it is missing.

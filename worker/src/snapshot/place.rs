@@ -11,6 +11,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use wafleet_protocol::id::SessionId;
+
 use crate::database::Newest;
 
 /// Where the next browser's profile comes from.
@@ -86,6 +88,16 @@ impl Place {
         self.sync()
     }
 
+    /// Whether an owner with a newer fence than this has used the directory.
+    pub(super) fn used_since(&self, fence: u64) -> io::Result<bool> {
+        Ok(self.marked()?.is_some_and(|mark| mark > fence))
+    }
+
+    /// Deletes the whole directory.
+    pub(super) fn delete(&self) -> io::Result<()> {
+        remove(&self.session_dir)
+    }
+
     /// Takes the profile away, with the mark that a browser left on it.
     pub(super) fn clear(&self) -> io::Result<()> {
         let replaced = self.session_dir.join("replaced");
@@ -107,10 +119,41 @@ impl Place {
     }
 }
 
+/// The directories of sessions below the root of the profiles: workspace, session, path. What has another form is none.
+pub(super) fn sessions_below(root: &Path) -> io::Result<Vec<(u64, SessionId, PathBuf)>> {
+    let mut sessions = Vec::new();
+    for (name, workspace_dir) in directories(root)? {
+        let Ok(workspace) = name.parse::<u64>() else { continue };
+        for (name, path) in directories(&workspace_dir)? {
+            if let Ok(session) = name.parse::<SessionId>() {
+                sessions.push((workspace, session, path));
+            }
+        }
+    }
+    Ok(sessions)
+}
+
+fn directories(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if let (true, Ok(name)) = (entry.file_type()?.is_dir(), entry.file_name().into_string()) {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
 /// `local` is the mark of the profile on the disk, if there is one.
 fn choose(local: Option<u64>, newest: Newest) -> Choice {
     // A profile that was last used before the device was unlinked elsewhere holds a link that has ended.
     let local = local.filter(|mark| newest.unlinked.is_none_or(|unlinked| unlinked <= *mark));
+    // What is left of an erased session is not used, whoever kept it.
+    let local = local.filter(|mark| newest.erased.is_none_or(|erased| erased < *mark));
     match (local, newest.restorable) {
         (None, None) => Choice::Empty,
         (None, Some(_)) => Choice::Restore,
@@ -154,8 +197,11 @@ mod tests {
             ("unlinked, never here", None, None, Some(5), Empty),
         ];
         for (what, local, restorable, unlinked, expected) in cases {
-            assert_eq!(choose(local, Newest { restorable, unlinked }), expected, "{what}");
+            assert_eq!(choose(local, Newest { restorable, unlinked, erased: None }), expected, "{what}");
         }
+        let erased = Newest { erased: Some(5), ..Newest::default() };
+        assert_eq!(choose(Some(5), erased), Empty, "erased since");
+        assert_eq!(choose(Some(7), erased), Local, "linked again since");
     }
 
     #[test]
@@ -172,7 +218,7 @@ mod tests {
         write("unclean");
         write("restoring-1/half/way");
         place.mark(3).expect("marked");
-        let newer = Newest { restorable: Some(4), unlinked: None };
+        let newer = Newest { restorable: Some(4), ..Newest::default() };
         assert_eq!(place.choose(newer).expect("chosen"), Choice::Restore);
         let restored = place.fresh().expect("free");
         assert!(!restored.exists());
