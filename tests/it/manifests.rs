@@ -19,6 +19,21 @@ fn number(text: &str, key: &str) -> Result<u64> {
     Ok(line.trim().parse()?)
 }
 
+/// What the harness sets for every worker and the manifests set themselves or leave out.
+const DEFAULTS: [&str; 11] = [
+    "AMQP_URL",
+    "REDIS_URL",
+    "REDIS_PREFIX",
+    "DATABASE_URL",
+    "KEYRING_FILE",
+    "PROFILE_KEYS_FILE",
+    "PROFILE_ROOT",
+    "RUNTIME_DIR",
+    "WORKER_ID",
+    "LOG",
+    "LOG_FORMAT",
+];
+
 #[tokio::test]
 async fn the_worker_understands_every_setting_of_the_manifests() -> Result<()> {
     let fleet = Fleet::start().await?;
@@ -29,15 +44,12 @@ async fn the_worker_understands_every_setting_of_the_manifests() -> Result<()> {
     std::fs::write(secrets.join("redis_url"), fleet.redis_url())?;
     std::fs::write(secrets.join("database_url"), fleet.database().url())?;
     std::fs::copy(fleet.keyring_file(), secrets.join("keyring.json"))?;
+    std::fs::copy(fleet.profile_keys_file(), secrets.join("profile-keys.json"))?;
 
     // Only what the manifest sets, with its mount points moved to where they are here. The sandbox stays as this machine
     // can have it: there is none for root, which no pod of ours runs as.
     let mut worker = fleet.worker("manifest");
-    for name in ["AMQP_URL", "REDIS_URL", "REDIS_PREFIX", "DATABASE_URL", "KEYRING_FILE", "PROFILE_ROOT", "RUNTIME_DIR"]
-    {
-        worker = worker.without(&format!("WAFLEET_{name}"));
-    }
-    for name in ["WORKER_ID", "LOG", "LOG_FORMAT"] {
+    for name in DEFAULTS {
         worker = worker.without(&format!("WAFLEET_{name}"));
     }
     let mut names = 0;
