@@ -447,6 +447,11 @@ impl SessionActor {
         let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
         let snapshots = self.snapshots.clone();
         let opening = self.work.spawn(async move {
+            // Reopening the tab is what was proven to bring the credentials to the disk; closing the whole browser this
+            // early was seen to lose them once.
+            if let Err(error) = old.page().reopen().await {
+                tracing::warn!(error = %chain(&error), "the tab was not reopened before the browser is closed");
+            }
             old.close_and_save(snapshots.as_ref()).await;
             let opened = Live::open(&browser, &profile_root, workspace, &session, &lease, snapshots.as_ref()).await;
             Happening::Reopened(opened)
@@ -755,9 +760,8 @@ impl SessionActor {
         }
     }
 
-    fn execute(&mut self, urgent: bool, delivery: Delivery) {
-        self.busy = true;
-        let job = Job {
+    fn job(&self, urgent: bool) -> Job {
+        Job {
             world: self.world.clone(),
             sink: Arc::clone(&self.sink),
             lease: self.lease.clone(),
@@ -768,7 +772,12 @@ impl SessionActor {
             linking: self.state.is_linking(),
             status: self.status_now(),
             urgent,
-        };
+        }
+    }
+
+    fn execute(&mut self, urgent: bool, delivery: Delivery) {
+        self.busy = true;
+        let job = self.job(urgent);
         self.work.spawn(async move { Happening::Executed(job.run(delivery).await) });
     }
 
@@ -776,6 +785,13 @@ impl SessionActor {
         self.busy = false;
         match done.follow {
             Follow::Nothing => None,
+            Follow::Unlink(order) => {
+                self.busy = true;
+                let job = self.job(done.urgent);
+                self.work.spawn(async move { Happening::Executed(job.unlink(*order).await) });
+                Some(Input::Unlinking)
+            }
+            Follow::StillLinked => Some(Input::StillLinked),
             Follow::LoggedOut => Some(Input::LoggedOut),
             Follow::ReopenLane => {
                 // The delivery could not be settled: its channel is closed, so that the broker puts it back in order.

@@ -11,7 +11,7 @@ use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
 
 use super::{sending, session_code};
 use crate::events::EventSink;
-use crate::intake::{self, Examined, IntakeError, Place};
+use crate::intake::{self, Examined, IntakeError, Order, Place};
 use crate::lease::Lease;
 use crate::logging::chain;
 use crate::settle::{Outcome, settle};
@@ -39,6 +39,10 @@ pub(super) struct Done {
 
 pub(super) enum Follow {
     Nothing,
+    /// The device is to be unlinked. The actor learns of it first, because it shows in the page before it is answered.
+    Unlink(Box<Order>),
+    /// The device could not be unlinked.
+    StillLinked,
     /// The device is unlinked.
     LoggedOut,
     /// The delivery could not be settled; it goes back with its channel.
@@ -75,7 +79,11 @@ impl Job {
                 _ => (Outcome::Wait, Follow::Nothing),
             },
             Command::SessionLinkCode(wanted) => self.link_code(wanted).await,
-            Command::SessionLogout => self.logout().await,
+            // Nothing is linked; the codes stop.
+            Command::SessionLogout if self.linking => (self.logged_out(), Follow::LoggedOut),
+            Command::SessionLogout if self.online => return Ok(Follow::Unlink(Box::new(order))),
+            // Saying goodbye to WhatsApp needs the connection.
+            Command::SessionLogout => (Outcome::Wait, Follow::Nothing),
             Command::SessionStart(_) | Command::SessionStatus | Command::SessionStop => {
                 unreachable!("the intake lets these through on the control queue only")
             }
@@ -106,19 +114,23 @@ impl Job {
         }
     }
 
-    async fn logout(&self) -> (Outcome, Follow) {
-        if self.linking {
-            return (self.logged_out(), Follow::LoggedOut); // nothing is linked; the codes stop
-        }
-        let Some(page) = self.page.as_ref().filter(|_| self.online) else {
-            return (Outcome::Wait, Follow::Nothing); // saying goodbye to WhatsApp needs the connection
+    /// The second half of a logout, after [`Follow::Unlink`].
+    pub(super) async fn unlink(self, order: Order) -> Done {
+        let answer = match &self.page {
+            Some(page) => page.logout().await,
+            None => Err(CallError::Gone),
         };
-        match page.logout().await {
+        let (outcome, follow) = match answer {
             Ok(()) => (self.logged_out(), Follow::LoggedOut),
             Err(error) => {
-                (Outcome::Retry(CommandError::new(ErrorCode::PageUnavailable, error.to_string())), Follow::Nothing)
+                let error = CommandError::new(ErrorCode::PageUnavailable, error.to_string());
+                (Outcome::Retry(error), Follow::StillLinked)
             }
+        };
+        if let Err(error) = settle(&self.world, &self.sink, self.lease.fence(), &order, outcome).await {
+            tracing::warn!(error = %chain(&error), "the end of a logout could not be told yet");
         }
+        Done { urgent: self.urgent, follow }
     }
 
     fn logged_out(&self) -> Outcome {

@@ -58,6 +58,10 @@ pub(crate) enum Input {
     Reopened,
     /// A browser effect (reload, reopen, refresh) failed, or the browser or page broke.
     Broken { cause: Cause },
+    /// A command unlinks the device: from here on its signs are expected, and its end is told by the answer.
+    Unlinking,
+    /// It could not unlink the device.
+    StillLinked,
     /// The device was unlinked because a command asked for it.
     LoggedOut,
     /// The host wants the session to stop.
@@ -168,6 +172,8 @@ pub(crate) struct State {
     online_since: Option<Instant>,
     /// The profile is believed to hold a linked device.
     linked: bool,
+    /// A command is unlinking the device.
+    unlinking: bool,
     /// A code was shown, or asked for, in this browser: the credentials are young.
     paired_here: bool,
     permit: Permit,
@@ -190,6 +196,7 @@ impl State {
             unregistered_since: None,
             online_since: None,
             linked,
+            unlinking: false,
             paired_here: false,
             permit: Permit::None,
             pending_qr: None,
@@ -238,7 +245,7 @@ impl State {
 
     /// When to call with [`Input::Deadline`].
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let told = self.offline_since.filter(|_| self.public.status == SessionStatus::Connected);
+        let told = self.offline_since.filter(|_| self.public.status == SessionStatus::Connected && !self.unlinking);
         let stable = self.online_since.filter(|_| self.recoveries > 0);
         [
             self.phase_deadline,
@@ -265,6 +272,8 @@ impl State {
             (_, Input::LeaseLost) => self.close(End::Fenced, Cause::Released, now),
             (_, Input::Stop) => self.close(End::Stopped, Cause::Command, now),
             (_, Input::Drain) => self.close(End::Drained, Cause::Released, now),
+            (_, Input::Unlinking) => self.unlinking(true),
+            (_, Input::StillLinked) => self.unlinking(false),
             (_, Input::LoggedOut) => self.close(End::LoggedOut, Cause::Command, now),
             (Phase::Opening, Input::Opened) => {
                 self.enter(Phase::Loading, now);
@@ -320,6 +329,12 @@ impl State {
         Vec::new()
     }
 
+    fn unlinking(&mut self, begun: bool) -> Vec<Effect> {
+        self.unlinking = begun;
+        self.unregistered_since = None;
+        Vec::new()
+    }
+
     fn page(&mut self, status: PageStatus, now: Instant) -> Vec<Effect> {
         if matches!(self.phase, Phase::Opening | Phase::New) {
             return Vec::new(); // the last words of a browser that is being replaced
@@ -332,7 +347,7 @@ impl State {
         }
         let online = status.is_online();
         self.unregistered_since = match self.phase {
-            Phase::Connected if !status.registered => self.unregistered_since.or(Some(now)),
+            Phase::Connected if !status.registered && !self.unlinking => self.unregistered_since.or(Some(now)),
             _ => None,
         };
         match self.phase {
@@ -395,6 +410,9 @@ impl State {
 
     fn qr(&mut self, code: String, first: bool, now: Instant) -> Vec<Effect> {
         if matches!(self.phase, Phase::Opening | Phase::New | Phase::Settling { reopened: false }) {
+            return Vec::new();
+        }
+        if self.linked && self.unlinking {
             return Vec::new();
         }
         if self.linked || matches!(self.phase, Phase::Settling { .. }) {
@@ -470,7 +488,7 @@ impl State {
             self.recoveries = 0;
             self.public.attempt = 0;
         }
-        let untold = self.public.status == SessionStatus::Connected;
+        let untold = self.public.status == SessionStatus::Connected && !self.unlinking;
         if untold && self.offline_since.is_some_and(|since| since + DISCONNECTED_AFTER <= now) {
             return self.tell(SessionStatus::Disconnected, self.away).into_iter().collect();
         }

@@ -154,6 +154,27 @@ fn an_unlinked_device_is_believed_after_a_moment_and_at_once_when_it_shows_a_cod
 }
 
 #[test]
+fn a_logout_by_command_is_not_taken_for_one_on_the_phone() {
+    let now = Instant::now();
+    let later = now + UNLINKED_AFTER + DISCONNECTED_AFTER;
+    let signs = || [Input::Page(page("SYNCING", false)), Input::Deadline, Input::Loading, code("A", true)];
+    let mut state = connected(now);
+    state.step(Input::Unlinking, now);
+    for input in signs() {
+        let effects = state.step(input.clone(), later);
+        assert!(!effects.contains(&Effect::Publish), "{input:?}: {effects:?}");
+    }
+    state.step(Input::LoggedOut, later);
+    assert_eq!((state.public().status, state.public().cause), (SessionStatus::LoggedOut, Cause::Command));
+
+    let mut state = connected(now);
+    for input in [Input::Unlinking, Input::StillLinked, code("A", true)] {
+        state.step(input, now);
+    }
+    assert_eq!((state.public().status, state.public().cause), (SessionStatus::LoggedOut, Cause::Unlinked));
+}
+
+#[test]
 fn a_lost_lease_tells_nothing_and_kills_the_browser() {
     let now = Instant::now();
     for mut state in [started(false, now), connected(now)] {
@@ -192,6 +213,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         3 => Just(Input::Deadline),
         1 => Just(Input::Stop),
         1 => Just(Input::Drain),
+        1 => Just(Input::Unlinking),
+        1 => Just(Input::StillLinked),
         1 => Just(Input::LoggedOut),
         1 => Just(Input::LeaseLost),
         2 => Just(Input::Closed),
