@@ -5,6 +5,7 @@
 //! a second signal, or the drain's time is over ─▶ kill: browsers die, leases end with their TTL ─▶ 1
 //! ```
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +114,8 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
 async fn reach(world: &World, vitals: &Vitals, drain: &CancellationToken) {
     let mut link = world.link.clone();
     loop {
+        // Waiting is no reason to be restarted: the worker is alive, and says so.
+        vitals.tick(drain.is_cancelled(), 0, &HashMap::new());
         let database = world.database.check().await.map_err(|error| chain(&error));
         let redis = world.leases.check().await.map_err(|error| chain(&error));
         let broker = tokio::time::timeout(REACH_PAUSE, link.wait_for(Option::is_some))
