@@ -4,6 +4,7 @@
 //! virtual host, a Redis prefix and a database each.
 
 mod bad_input;
+mod command_line;
 mod control;
 mod dlq;
 mod harness;
@@ -13,3 +14,4 @@ mod manifests;
 mod migrations;
 mod profile_keys;
 mod profiles;
+mod recovery;

@@ -16,6 +16,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::Context;
 use base64::Engine as _;
@@ -34,7 +35,11 @@ pub use records::{AuditRow, SessionRow};
 pub use virtual_host::VirtualHost;
 pub use worker::{Worker, WorkerBuilder};
 
+use crate::processes;
 use crate::services::{Addresses, Guard};
+
+/// See [`processes::clear`].
+const BROWSERS_END_WITHIN: Duration = Duration::from_secs(5);
 
 /// The host application's key, for every workspace.
 pub const HOST_KEY: &str = "host-1";
@@ -189,6 +194,8 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         // The database and the virtual host remove themselves.
         self.redis.clear();
+        // A browser whose worker was killed ends by itself in about a second.
+        processes::clear(&self.data, BROWSERS_END_WITHIN);
         if let Err(error) = std::fs::remove_dir_all(&self.data) {
             eprintln!("removing {}: {error}", self.data.display());
         }
@@ -200,7 +207,7 @@ impl Redis {
     fn clear(&self) {
         let delete = || -> redis::RedisResult<()> {
             let client = redis::Client::open(self.url.as_str())?;
-            let mut connection = client.get_connection_with_timeout(std::time::Duration::from_secs(5))?;
+            let mut connection = client.get_connection_with_timeout(Duration::from_secs(5))?;
             let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{}*", self.prefix)).query(&mut connection)?;
             if !keys.is_empty() {
                 redis::cmd("DEL").arg(keys).exec(&mut connection)?;

@@ -6,6 +6,7 @@
 
 pub mod fleet;
 pub mod processes;
+pub mod proxy;
 pub mod services;
 pub mod stage;
 pub mod wait;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -91,6 +92,24 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let id = i32::try_from(self.id).ok().and_then(Pid::from_raw).context("no process id")?;
         kill_process(id, signal).with_context(|| format!("{signal:?} to {self:?}"))
+    }
+}
+
+/// Waits until no process names this path any more, and kills what still does after `grace`. For the end of a test: it
+/// blocks.
+pub fn clear(path: &Path, grace: Duration) {
+    let started = Instant::now();
+    while let Ok(left) = Process::naming(path)
+        && !left.is_empty()
+        && started.elapsed() < 2 * grace
+    {
+        if started.elapsed() > grace {
+            for process in &left {
+                eprintln!("killing what a test left behind: {process:?}");
+                let _ = process.signal(Signal::KILL); // gone meanwhile is as good
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20)); // between two questions
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -107,6 +107,17 @@ impl WorkerBuilder {
         command.args(arguments).envs(&self.environment);
         Ok(command)
     }
+
+    /// Runs a subcommand in this worker's environment to its end.
+    ///
+    /// # Errors
+    /// When the binary was not built, or does not end within a minute.
+    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let mut command = tokio::process::Command::from(self.wafleet(arguments)?);
+        let output = command.kill_on_drop(true).stdin(Stdio::null()).output();
+        let output = tokio::time::timeout(Duration::from_secs(60), output).await;
+        Ok(output.with_context(|| format!("wafleet {arguments:?} does not end"))??)
+    }
 }
 
 /// A running worker. Dropping it kills it and shows what it wrote; the test runner keeps that for tests that fail.
@@ -144,11 +155,8 @@ impl Worker {
     ///
     /// # Errors
     /// When the binary was not built, or does not end within a minute.
-    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
-        let mut command = tokio::process::Command::from(self.wafleet(arguments)?);
-        let output = command.kill_on_drop(true).stdin(Stdio::null()).output();
-        let output = tokio::time::timeout(Duration::from_secs(60), output).await;
-        Ok(output.with_context(|| format!("wafleet {arguments:?} does not end"))??)
+    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        self.builder.run(arguments).await
     }
 
     /// What the worker says of itself in its heartbeat file; `None` while there is none.

@@ -1,0 +1,275 @@
+//! What breaks under a linked session comes back by itself, without a new link, without a lost or doubled message.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use wafleet_imitation::{AckTimes, Departure, Options, Phone, SendFault};
+use wafleet_protocol::event::{Cause, Envelope, Event, Outcome, SessionStatus};
+use wafleet_protocol::lane::Lane;
+use wafleet_tests::fleet::{PATIENCE, Target};
+use wafleet_tests::processes::{Browser, Process};
+use wafleet_tests::stage::{Stage, text};
+use wafleet_tests::wait;
+
+const ANNA: &str = "4915112345678";
+const BERT: &str = "4915187654321";
+
+/// Sends a text and waits until it has succeeded, whatever happens to the session meanwhile.
+async fn send(stage: &Stage, target: &Target, words: &str) -> Result<()> {
+    let result = stage.host.ask(target, &text(BERT, words)?).await?;
+    ensure!(result.outcome == Outcome::Succeeded, "{words}: {result:?}");
+    Ok(())
+}
+
+/// Every text that left, once each, in any order.
+fn left(stage: &Stage, expected: &[&str]) -> Result<()> {
+    let departures = stage.site.sent();
+    let mut texts: Vec<&str> = departures.iter().map(|departure| departure.text.as_str()).collect();
+    texts.sort_unstable();
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    ensure!(texts == expected, "{departures:#?}");
+    ensure!(departures.iter().all(left_once), "sent twice: {departures:#?}");
+    Ok(())
+}
+
+/// Whether it was sent on purpose at most once. What was cut off before it left leaves by the page's own repetition alone.
+fn left_once(departure: &Departure) -> bool {
+    departure.copies() <= 1
+}
+
+/// How many codes were shown since `mark`.
+fn codes(stage: &Stage, mark: usize) -> usize {
+    let entries = stage.host.events().entries();
+    entries.iter().skip(mark).filter(|entry| matches!(entry.envelope.event, Event::SessionQr(_))).count()
+}
+
+/// A message from outside arrives as an event.
+async fn receive(stage: &Stage, phone: &Phone, words: &str) -> Result<Envelope> {
+    let mark = stage.host.events().len();
+    phone.receive_text(BERT, "Bert", words);
+    let find = |envelope: &Envelope| match &envelope.event {
+        Event::MessageReceived(message) if message.text.as_ref().is_some_and(|text| text.as_str() == words) => {
+            Some(envelope.clone())
+        }
+        _ => None,
+    };
+    stage.host.events().wait_from(mark, "message.received", 2 * PATIENCE, find).await
+}
+
+#[tokio::test]
+async fn a_dropped_socket_heals_unnoticed() -> Result<()> {
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut worker = stage.worker("w1").spawn()?;
+    worker.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    send(&stage, &target, "before").await?;
+    let mark = stage.host.events().len();
+    for round in ["first", "second", "third"] {
+        anna.drop_connection()?;
+        send(&stage, &target, round).await?;
+        receive(&stage, &anna, &format!("after the {round}")).await?;
+    }
+    let statuses = stage.host.statuses(mark, &target);
+    ensure!(statuses.is_empty(), "nobody needs to know: {statuses:?}");
+    left(&stage, &["before", "first", "second", "third"])?;
+    stage.host.events().check_order()
+}
+
+#[tokio::test]
+async fn a_lasting_outage_is_told_and_so_is_its_end() -> Result<()> {
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut worker = stage.worker("w1").spawn()?;
+    worker.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    let mark = stage.host.events().len();
+    stage.site.faults(|faults| faults.refuse_connections = true);
+    anna.drop_connection()?;
+    let (_, away) = stage.host.wait_for_status(mark, &target, SessionStatus::Disconnected).await?;
+    ensure!(away.cause == Cause::ConnectionLost && away.previous == Some(SessionStatus::Connected), "{away:?}");
+    let id = stage.host.send(&target, &text(BERT, "sent during the outage")?).await?;
+    stage.site.faults(|faults| faults.refuse_connections = false);
+    let (_, back) = stage.host.wait_for_status(mark, &target, SessionStatus::Connected).await?;
+    ensure!(back.cause == Cause::Ready, "{back:?}");
+    ensure!(stage.host.final_result(&id).await?.outcome == Outcome::Succeeded);
+    left(&stage, &["sent during the outage"])?;
+    ensure!(codes(&stage, mark) == 0, "a linked session showed a code");
+    stage.host.events().check_order()
+}
+
+#[tokio::test]
+async fn a_crashed_page_and_a_killed_browser_come_back_linked() -> Result<()> {
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut worker = stage.worker("w1").spawn()?;
+    worker.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    send(&stage, &target, "before").await?;
+    let mark = stage.host.events().len();
+
+    let first = Browser::of(worker.pid(), &stage.session_dir(&target))?;
+    first.renderer()?.signal(Signal::KILL)?;
+    send(&stage, &target, "after the crash of the page").await?;
+    receive(&stage, &anna, "do you hear me?").await?;
+    ensure!(first.main.is_alive(), "the browser itself needs no restart");
+    ensure!(worker.count("pages.broken.crashed")? == 1, "{:?}", worker.heartbeat()?);
+
+    first.main.signal(Signal::KILL)?;
+    send(&stage, &target, "after the kill of the browser").await?;
+    receive(&stage, &anna, "and now?").await?;
+    let second = Browser::of(worker.pid(), &stage.session_dir(&target))?;
+    ensure!(second.main.id != first.main.id, "{second:?}");
+    ensure!(first.group.iter().all(|process| !process.is_alive()), "part of the killed browser is left");
+
+    left(&stage, &["before", "after the crash of the page", "after the kill of the browser"])?;
+    ensure!(codes(&stage, mark) == 0, "a linked session showed a code:\n{}", stage.host.events().describe());
+    ensure!(anna.devices().len() == 1, "linked a second time: {:?}", anna.devices());
+    let epochs: Vec<_> =
+        stage.host.events().entries().iter().map(|entry| entry.envelope.epoch).filter(|epoch| *epoch > 0).collect();
+    ensure!(epochs.iter().all(|epoch| *epoch == 1), "the owner did not change: {epochs:?}");
+    stage.host.events().check_order()
+}
+
+#[tokio::test]
+async fn a_killed_workers_browser_ends_and_the_next_worker_takes_the_session_over() -> Result<()> {
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut first = stage.worker("w1").spawn()?;
+    first.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    send(&stage, &target, "by the first").await?;
+    let browser = Browser::of(first.pid(), &stage.session_dir(&target))?;
+    let mark = stage.host.events().len();
+
+    let mut second = stage.worker("w2").spawn()?;
+    second.wait_until_ready().await?;
+    first.kill()?;
+    let killed = std::time::Instant::now();
+    let gone = async || Ok(browser.group.iter().all(|process| !process.is_alive()).then_some(()));
+    wait::until("the browser of the killed worker is gone", Duration::from_secs(20), gone).await?;
+
+    let (envelope, connected) = stage.host.wait_for_status(mark, &target, SessionStatus::Connected).await?;
+    let took = killed.elapsed();
+    ensure!((envelope.epoch, envelope.worker_id.as_str()) == (2, "w2"), "{envelope:?}");
+    ensure!(connected.phone.as_ref().map(|phone| phone.as_str()) == Some(ANNA));
+    // Not before the lease of the first has ended, 6 s after it was last renewed, which was at most 2 s before.
+    ensure!(took > Duration::from_secs(3), "taken over after {took:?}");
+    ensure!(codes(&stage, mark) == 0, "a linked session showed a code:\n{}", stage.host.events().describe());
+    let row = stage.fleet.database().session("s1").await?.context("no row of the session")?;
+    ensure!((row.owner.as_deref(), row.fence) == (Some("w2"), 2), "{row:?}");
+    send(&stage, &target, "by the second").await?;
+    receive(&stage, &anna, "who is there?").await?;
+    left(&stage, &["by the first", "by the second"])?;
+    stage.host.events().check_order()
+}
+
+#[tokio::test]
+async fn a_message_whose_worker_was_killed_in_the_middle_leaves_once() -> Result<()> {
+    // The cloud takes its time to acknowledge: the kill comes between the departure and the result.
+    let acks = AckTimes { server: Duration::from_secs(30), delivered: None, read: None };
+    let stage = Stage::set(Options { acks, ..Options::default() }).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut first = stage.worker("w1").spawn()?;
+    first.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    let id = stage.host.send(&target, &text(BERT, "in the middle")?).await?;
+    let later = stage.host.send(&target, &text(BERT, "behind it")?).await?;
+    stage.site.wait_for_departure(PATIENCE, |departure| departure.text == "in the middle").await?;
+    first.kill()?;
+    stage.site.faults(|faults| faults.acks.server = Duration::from_millis(30));
+
+    let mut second = stage.worker("w2").spawn()?;
+    second.wait_until_ready().await?;
+    for id in [&id, &later] {
+        let result = stage.host.final_result(id).await?;
+        ensure!(result.outcome == Outcome::Succeeded, "{result:?}");
+    }
+    let departures = stage.site.sent();
+    let texts: Vec<_> = departures.iter().map(|departure| departure.text.as_str()).collect();
+    ensure!(texts == ["in the middle", "behind it"], "{departures:#?}");
+    ensure!(departures.iter().all(left_once), "sent twice: {departures:#?}");
+    stage.host.events().check_order()
+}
+
+#[tokio::test]
+async fn a_send_whose_connection_is_cut_ends_in_one_message_or_none() -> Result<()> {
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut worker = stage.worker("w1").env("WAFLEET_PAGE_CALL_TIMEOUT_SECS", "10").spawn()?;
+    worker.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    for (fault, words) in [
+        (SendFault::CutAfter, "taken, then cut"),
+        (SendFault::CutBefore, "cut, not taken"),
+        (SendFault::Delay { millis: 3_000 }, "taken, told late"),
+    ] {
+        stage.site.faults(|faults| faults.next_sends(fault, 1));
+        send(&stage, &target, words).await.with_context(|| format!("{fault:?}"))?;
+    }
+    left(&stage, &["taken, then cut", "cut, not taken", "taken, told late"])?;
+
+    // A refusal is final, and nothing left.
+    stage.site.faults(|faults| faults.next_sends(SendFault::Refuse { code: 500 }, 1));
+    let refused = stage.host.ask(&target, &text(BERT, "refused")?).await?;
+    ensure!(refused.outcome == Outcome::Failed, "{refused:?}");
+    ensure!(!stage.site.sent().iter().any(|departure| departure.text == "refused"), "it left all the same");
+    stage.host.events().check_order()
+}
+
+#[tokio::test]
+async fn a_drained_worker_hands_over_without_losing_a_command() -> Result<()> {
+    const MESSAGES: usize = 12;
+    let acks = AckTimes { server: Duration::from_millis(300), ..AckTimes::default() };
+    let stage = Stage::set(Options { acks, ..Options::default() }).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut first = stage.worker("w1").spawn()?;
+    first.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    let mut second = stage.worker("w2").spawn()?;
+    second.wait_until_ready().await?;
+    let mark = stage.host.events().len();
+    let mut ids = Vec::new();
+    let words: Vec<String> = (0..MESSAGES).map(|n| format!("message {n}")).collect();
+    for words in &words {
+        ids.push(stage.host.send_on(Lane::High, &target, &text(BERT, words)?).await?);
+    }
+    stage.site.wait_for_departure(PATIENCE, |departure| departure.text == "message 2").await?;
+    let ended = first.terminate(Duration::from_secs(30)).await?;
+    ensure!(ended.success(), "{ended}");
+    for id in &ids {
+        let result = stage.host.final_result(id).await?;
+        ensure!(result.outcome == Outcome::Succeeded, "{result:?}");
+    }
+    let departures = stage.site.sent();
+    ensure!(
+        departures.iter().map(|departure| &departure.text).eq(&words),
+        "lost, doubled or out of order: {departures:#?}"
+    );
+    ensure!(departures.iter().all(left_once), "sent twice: {departures:#?}");
+    let path: Vec<_> = stage.host.statuses(mark, &target).iter().map(|told| (told.status, told.cause)).collect();
+    use SessionStatus::{Connected, Disconnected, Initializing};
+    let expected = [(Disconnected, Cause::Released), (Initializing, Cause::Claimed), (Connected, Cause::Ready)];
+    ensure!(path == expected, "{path:?}");
+    ensure!(codes(&stage, mark) == 0, "a linked session showed a code");
+    let ended = second.terminate(Duration::from_secs(30)).await?;
+    ensure!(ended.success(), "{ended}");
+    ensure!(Process::naming(&stage.fleet.profile_root())?.is_empty(), "a browser is left");
+    stage.host.events().check_order()
+}
