@@ -12,6 +12,7 @@ mod linking;
 mod main_job;
 mod manifests;
 mod migrations;
+mod no_way_in;
 mod profile_keys;
 mod profiles;
 mod recovery;

@@ -159,12 +159,17 @@ impl Worker {
         self.builder.run(arguments).await
     }
 
+    /// The file that `wafleet health` reads.
+    pub fn heartbeat_file(&self) -> PathBuf {
+        self.builder.runtime.join("heartbeat.json")
+    }
+
     /// What the worker says of itself in its heartbeat file; `None` while there is none.
     ///
     /// # Errors
     /// When there is something else in the file.
     pub fn heartbeat(&self) -> anyhow::Result<Option<Heartbeat>> {
-        match std::fs::read(self.builder.runtime.join("heartbeat.json")) {
+        match std::fs::read(self.heartbeat_file()) {
             Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
