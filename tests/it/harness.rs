@@ -75,7 +75,7 @@ async fn a_broker_that_was_killed_comes_back_on_the_same_port() -> Result<()> {
     std::fs::create_dir_all(&directory)?;
     tokio::task::spawn_blocking(move || {
         let guard = std::sync::Arc::new(Guard::start(None)?);
-        let mut broker = RabbitMq::start(&directory, &directory, &guard)?;
+        let mut broker = RabbitMq::start(&directory, &directory, None, &guard)?;
         let (url, first) = (broker.url(), broker.id());
         broker.kill();
         ensure!(broker.id().is_none());

@@ -16,3 +16,4 @@ mod no_way_in;
 mod profile_keys;
 mod profiles;
 mod recovery;
+mod tls;

@@ -4,6 +4,7 @@
 //! A run starts them once (`wafleet-services run -- …`) and its tests find them through the environment; what keeps
 //! tests apart is in [`crate::fleet`]. A test that must crash a server starts one of its own: [`RabbitMq::start`].
 
+mod certificates;
 mod guard;
 mod mariadb;
 mod process;
@@ -16,6 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 
+pub use certificates::Certificates;
 pub use guard::Guard;
 pub use mariadb::MariaDb;
 pub use rabbitmq::RabbitMq;
@@ -33,8 +35,14 @@ pub struct Addresses {
     pub management: String,
     /// `redis://:password@127.0.0.1:port`.
     pub redis: String,
-    /// `mysql://user:password@127.0.0.1:port`, without a database; the account may create some.
+    /// `mysql://user:password@127.0.0.1:port`, without a database; the account may create some. The server takes TLS, too.
     pub database: String,
+    /// `amqps://user:password@127.0.0.1:port`: the same broker with TLS.
+    pub amqps: String,
+    /// `rediss://:password@127.0.0.1:port`: the same Redis with TLS.
+    pub rediss: String,
+    /// The certificate authority of all three, in PEM.
+    pub authority: PathBuf,
     /// The directory of the run: `data/` goes with it, `logs/` stays.
     pub directory: PathBuf,
 }
@@ -49,41 +57,55 @@ impl Addresses {
     }
 
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
-        let [amqp, management, redis, database, directory] =
-            Self::NAMES.map(|name| lookup(name).filter(|value| !value.is_empty()).ok_or(name));
-        match (amqp, management, redis, database, directory) {
-            (Ok(amqp), Ok(management), Ok(redis), Ok(database), Ok(directory)) => {
-                Ok(Self { amqp, management, redis, database, directory: directory.into() })
-            }
-            (amqp, management, redis, database, directory) => {
-                let missing: Vec<&str> =
-                    [amqp, management, redis, database, directory].into_iter().filter_map(Result::err).collect();
-                bail!(
-                    "no test services ({} not set): run the tests by `make test`, or one of them by\n  \
-                     cargo run -p wafleet-tests --bin wafleet-services -- run -- cargo nextest run NAME",
-                    missing.join(", ")
-                )
-            }
-        }
+        let found = Self::NAMES.map(|name| lookup(name).filter(|value| !value.is_empty()));
+        let missing: Vec<&str> =
+            Self::NAMES.into_iter().zip(&found).filter_map(|(name, value)| value.is_none().then_some(name)).collect();
+        let [
+            Some(amqp),
+            Some(management),
+            Some(redis),
+            Some(database),
+            Some(amqps),
+            Some(rediss),
+            Some(authority),
+            Some(directory),
+        ] = found
+        else {
+            bail!(
+                "no test services ({} not set): run the tests by `make test`, or one of them by\n  \
+                 cargo services run -- cargo nextest run NAME",
+                missing.join(", ")
+            )
+        };
+        let (authority, directory) = (authority.into(), directory.into());
+        Ok(Self { amqp, management, redis, database, amqps, rediss, authority, directory })
     }
 
     /// The environment by which a child process finds the same services.
-    pub fn env(&self) -> [(&'static str, String); 5] {
-        let [amqp, management, redis, database, directory] = Self::NAMES;
-        [
-            (amqp, self.amqp.clone()),
-            (management, self.management.clone()),
-            (redis, self.redis.clone()),
-            (database, self.database.clone()),
-            (directory, self.directory.display().to_string()),
-        ]
+    pub fn env(&self) -> [(&'static str, String); 8] {
+        let values = [
+            self.amqp.clone(),
+            self.management.clone(),
+            self.redis.clone(),
+            self.database.clone(),
+            self.amqps.clone(),
+            self.rediss.clone(),
+            self.authority.display().to_string(),
+            self.directory.display().to_string(),
+        ];
+        let mut values = values.into_iter();
+        Self::NAMES.map(|name| (name, values.next().unwrap_or_default()))
     }
 
-    const NAMES: [&'static str; 5] = [
+    /// In the order of the fields.
+    const NAMES: [&'static str; 8] = [
         "WAFLEET_TEST_AMQP_URL",
         "WAFLEET_TEST_MANAGEMENT_URL",
         "WAFLEET_TEST_REDIS_URL",
         "WAFLEET_TEST_DATABASE_URL",
+        "WAFLEET_TEST_AMQPS_URL",
+        "WAFLEET_TEST_REDISS_URL",
+        "WAFLEET_TEST_CA_FILE",
         "WAFLEET_TEST_DIR",
     ];
 }
@@ -93,6 +115,7 @@ pub struct Services {
     rabbitmq: RabbitMq,
     redis: Redis,
     mariadb: MariaDb,
+    authority: PathBuf,
     directory: PathBuf,
     // Last: it waits until the others are gone.
     guard: Arc<Guard>,
@@ -118,14 +141,22 @@ impl Services {
         }
 
         let guard = Arc::new(Guard::start(Some(&data))?);
+        let certificates = Certificates::make(&data.join("tls"))?;
         let (rabbitmq, redis, mariadb) = std::thread::scope(|scope| {
-            let rabbitmq = scope.spawn(|| RabbitMq::start(&data.join("rabbitmq"), &logs, &guard));
-            let redis = scope.spawn(|| Redis::start(&data.join("redis"), &logs, &guard));
-            let mariadb = MariaDb::start(&data.join("mariadb"), &logs, &root.join("templates"), &guard);
+            let rabbitmq = scope.spawn(|| RabbitMq::start(&data.join("rabbitmq"), &logs, Some(&certificates), &guard));
+            let redis = scope.spawn(|| Redis::start(&data.join("redis"), &logs, &certificates, &guard));
+            let mariadb = MariaDb::start(&data.join("mariadb"), &logs, &root.join("templates"), &certificates, &guard);
             let broke = "starting a service does not panic";
             (rabbitmq.join().expect(broke), redis.join().expect(broke), mariadb)
         });
-        Ok(Self { rabbitmq: rabbitmq?, redis: redis?, mariadb: mariadb?, directory, guard })
+        Ok(Self {
+            rabbitmq: rabbitmq?,
+            redis: redis?,
+            mariadb: mariadb?,
+            authority: certificates.authority,
+            directory,
+            guard,
+        })
     }
 
     /// The URLs of the services.
@@ -135,6 +166,9 @@ impl Services {
             management: self.rabbitmq.management_url(),
             redis: self.redis.url(),
             database: self.mariadb.url(),
+            amqps: self.rabbitmq.tls_url(),
+            rediss: self.redis.tls_url(),
+            authority: self.authority.clone(),
             directory: self.directory.clone(),
         }
     }
@@ -142,11 +176,6 @@ impl Services {
     /// The guard that ends the services when this process is gone; more can be given to it.
     pub fn guard(&self) -> &Arc<Guard> {
         &self.guard
-    }
-
-    /// The process ids of the three servers.
-    pub fn ids(&self) -> Vec<u32> {
-        [self.rabbitmq.id(), Some(self.redis.id()), Some(self.mariadb.id())].into_iter().flatten().collect()
     }
 }
 
@@ -198,6 +227,9 @@ mod tests {
             management: "http://u:p@127.0.0.1:2".into(),
             redis: "redis://:p@127.0.0.1:3".into(),
             database: "mysql://u:p@127.0.0.1:4".into(),
+            amqps: "amqps://u:p@127.0.0.1:5".into(),
+            rediss: "rediss://:p@127.0.0.1:6".into(),
+            authority: "/some/ca.pem".into(),
             directory: "/some/where".into(),
         };
         let env = addresses.env();
@@ -209,10 +241,10 @@ mod tests {
     #[test]
     fn missing_addresses_are_all_named() {
         let error = Addresses::from_lookup(|name| (name == "WAFLEET_TEST_REDIS_URL").then(|| "redis://".to_owned()))
-            .expect_err("four are missing");
+            .expect_err("most are missing");
         let text = error.to_string();
         assert!(
-            text.contains("WAFLEET_TEST_AMQP_URL, WAFLEET_TEST_MANAGEMENT_URL, WAFLEET_TEST_DATABASE_URL, WAFLEET_TEST_DIR not set"),
+            text.contains("(WAFLEET_TEST_AMQP_URL, WAFLEET_TEST_MANAGEMENT_URL, WAFLEET_TEST_DATABASE_URL, "),
             "{text}"
         );
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use super::Guard;
+use super::certificates::Certificates;
 use super::process::{Process, dial, find, free_ports, secret};
 
 /// The redo log's size. The prepared directory and the server must agree, and the default of 96 MB would be copied each time.
@@ -17,7 +18,8 @@ const LOG_FILE_SIZE: &str = "--innodb-log-file-size=8M";
 pub struct MariaDb {
     port: u16,
     password: String,
-    process: Process,
+    // Held only to end with it.
+    _process: Process,
 }
 
 impl MariaDb {
@@ -27,7 +29,13 @@ impl MariaDb {
     ///
     /// # Errors
     /// When a program is missing, preparing fails, or the server ends early or does not answer in time.
-    pub fn start(data: &Path, logs: &Path, templates: &Path, guard: &Arc<Guard>) -> anyhow::Result<Self> {
+    pub fn start(
+        data: &Path,
+        logs: &Path,
+        templates: &Path,
+        certificates: &Certificates,
+        guard: &Arc<Guard>,
+    ) -> anyhow::Result<Self> {
         let server = find("mariadbd").context("mariadbd is missing")?;
         let template = prepare(&server, templates, logs)?;
         let tables = data.join("tables");
@@ -55,6 +63,10 @@ impl MariaDb {
         command.arg(argument("--datadir=", &tables));
         command.arg(argument("--init-file=", &accounts));
         command.arg(argument("--tmpdir=", &temporary));
+        // For clients that ask for TLS; the others are served as well.
+        command.arg(argument("--ssl-cert=", &certificates.certificate));
+        command.arg(argument("--ssl-key=", &certificates.key));
+        command.arg(argument("--ssl-ca=", &certificates.authority));
         if rustix::process::geteuid().is_root() {
             command.arg("--user=root");
         }
@@ -79,17 +91,12 @@ impl MariaDb {
         ]);
         let mut process = Process::spawn("mariadb", command, &logs.join("mariadb.log"), guard)?;
         process.wait_until_ready(|| answers(port))?;
-        Ok(Self { port, password, process })
+        Ok(Self { port, password, _process: process })
     }
 
     /// `mysql://…` without a database, of an account that may do everything.
     pub fn url(&self) -> String {
         format!("mysql://wafleet:{}@127.0.0.1:{}", self.password, self.port)
-    }
-
-    /// The process id of the server.
-    pub fn id(&self) -> u32 {
-        self.process.id()
     }
 }
 
@@ -125,6 +132,8 @@ fn prepare(server: &Path, templates: &Path, logs: &Path) -> anyhow::Result<PathB
     if rustix::process::geteuid().is_root() {
         command.arg("--user=root");
     }
+    // A bare machine may have no name for itself, not even `localhost`; the accounts are replaced anyway.
+    command.arg("--force");
     command.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", LOG_FILE_SIZE]);
     let output = command.stdin(Stdio::null()).output()?;
     std::fs::write(logs.join("mariadb-install-db.log"), [&output.stdout[..], &output.stderr[..]].concat())?;

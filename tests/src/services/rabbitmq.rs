@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::Guard;
+use super::certificates::Certificates;
 use super::process::{Process, dial, find, free_ports, secret};
 
 /// A running RabbitMQ node.
@@ -26,6 +27,7 @@ pub struct RabbitMq {
 #[derive(Clone, Copy)]
 struct Ports {
     amqp: u16,
+    tls: u16,
     management: u16,
     distribution: u16,
     mapper: u16,
@@ -33,14 +35,20 @@ struct Ports {
 
 impl RabbitMq {
     /// Starts a node with its data in `home` and its output in `logs`, and waits until it takes AMQP and HTTP connections.
+    /// With certificates it takes TLS connections as well, on another port.
     ///
     /// # Errors
     /// When a program is missing, ends early or does not answer in time.
-    pub fn start(home: &Path, logs: &Path, guard: &Arc<Guard>) -> anyhow::Result<Self> {
-        let [amqp, management, distribution, mapper] = free_ports()?;
-        let ports = Ports { amqp, management, distribution, mapper };
+    pub fn start(
+        home: &Path,
+        logs: &Path,
+        certificates: Option<&Certificates>,
+        guard: &Arc<Guard>,
+    ) -> anyhow::Result<Self> {
+        let [amqp, tls, management, distribution, mapper] = free_ports()?;
+        let ports = Ports { amqp, tls, management, distribution, mapper };
         let password = secret()?;
-        configure(home, &ports, &password)?;
+        configure(home, &ports, certificates, &password)?;
 
         // Erlang would start the port mapper as a daemon that survives the node. As our own child it has an id to end it by.
         let mut command = Command::new(find("epmd").context("epmd is missing")?);
@@ -84,6 +92,11 @@ impl RabbitMq {
     /// `amqp://…` without a virtual host, of an account that may do everything.
     pub fn url(&self) -> String {
         format!("amqp://wafleet:{}@127.0.0.1:{}", self.password, self.ports.amqp)
+    }
+
+    /// `amqps://…`: the same with TLS, if the node has certificates.
+    pub fn tls_url(&self) -> String {
+        format!("amqps://wafleet:{}@127.0.0.1:{}", self.password, self.ports.tls)
     }
 
     /// `http://…` of the management API, with the same account.
@@ -150,7 +163,7 @@ pub(super) fn is_installed() -> bool {
     script().is_some() && find("epmd").is_some()
 }
 
-fn configure(home: &Path, ports: &Ports, password: &str) -> anyhow::Result<()> {
+fn configure(home: &Path, ports: &Ports, certificates: Option<&Certificates>, password: &str) -> anyhow::Result<()> {
     for directory in ["mnesia", "log", "generated"] {
         std::fs::create_dir_all(home.join(directory))?;
     }
@@ -159,6 +172,20 @@ fn configure(home: &Path, ports: &Ports, password: &str) -> anyhow::Result<()> {
     std::fs::set_permissions(&cookie, std::fs::Permissions::from_mode(0o400))?;
     std::fs::write(home.join("enabled_plugins"), "[rabbitmq_management].\n")?;
     std::fs::write(home.join("advanced.config"), "[].\n")?;
+    let tls = certificates.map(|files| {
+        format!(
+            "listeners.ssl.1 = 127.0.0.1:{}\n\
+             ssl_options.cacertfile = {}\n\
+             ssl_options.certfile = {}\n\
+             ssl_options.keyfile = {}\n\
+             ssl_options.verify = verify_none\n\
+             ssl_options.fail_if_no_peer_cert = false\n",
+            ports.tls,
+            files.authority.display(),
+            files.certificate.display(),
+            files.key.display()
+        )
+    });
     std::fs::write(
         home.join("rabbitmq.conf"),
         format!(
@@ -171,8 +198,11 @@ fn configure(home: &Path, ports: &Ports, password: &str) -> anyhow::Result<()> {
              vm_memory_high_watermark.absolute = 2GB\n\
              collect_statistics_interval = 1000\n\
              log.console = true\n\
-             log.console.level = info\n",
-            ports.amqp, ports.management
+             log.console.level = info\n\
+             {}",
+            ports.amqp,
+            ports.management,
+            tls.unwrap_or_default()
         ),
     )?;
     Ok(())

@@ -8,13 +8,16 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::Guard;
+use super::certificates::Certificates;
 use super::process::{Process, dial, find, free_ports, secret};
 
 /// A running Redis.
 pub struct Redis {
     port: u16,
+    tls_port: u16,
     password: String,
-    process: Process,
+    // Held only to end with it.
+    _process: Process,
 }
 
 impl Redis {
@@ -22,19 +25,23 @@ impl Redis {
     ///
     /// # Errors
     /// When the program is missing, ends early or does not answer in time.
-    pub fn start(data: &Path, logs: &Path, guard: &Arc<Guard>) -> anyhow::Result<Self> {
-        let [port] = free_ports()?;
+    pub fn start(data: &Path, logs: &Path, certificates: &Certificates, guard: &Arc<Guard>) -> anyhow::Result<Self> {
+        let [port, tls_port] = free_ports()?;
         let password = secret()?;
         std::fs::create_dir_all(data)?;
         let mut command = Command::new(find("redis-server").context("redis-server is missing")?);
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--tls-port", &tls_port.to_string(), "--tls-auth-clients", "no"]);
+        command.arg("--tls-cert-file").arg(&certificates.certificate);
+        command.arg("--tls-key-file").arg(&certificates.key);
+        command.arg("--tls-ca-cert-file").arg(&certificates.authority);
         command.arg("--dir").arg(data);
         command.args(["--requirepass", &password]);
         command.args(["--save", "", "--appendonly", "no"]);
         command.args(["--maxmemory-policy", "noeviction", "--daemonize", "no"]);
         let mut process = Process::spawn("redis", command, &logs.join("redis.log"), guard)?;
         process.wait_until_ready(|| answers(port, &password))?;
-        Ok(Self { port, password, process })
+        Ok(Self { port, tls_port, password, _process: process })
     }
 
     /// `redis://…`, password included.
@@ -42,9 +49,9 @@ impl Redis {
         format!("redis://:{}@127.0.0.1:{}", self.password, self.port)
     }
 
-    /// The process id of the server.
-    pub fn id(&self) -> u32 {
-        self.process.id()
+    /// `rediss://…`: the same with TLS.
+    pub fn tls_url(&self) -> String {
+        format!("rediss://:{}@127.0.0.1:{}", self.password, self.tls_port)
     }
 }
 
