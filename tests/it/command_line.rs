@@ -12,7 +12,7 @@ use wafleet_protocol::command::Command;
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{Envelope, Event};
 use wafleet_protocol::signing::{Keyring, Role};
-use wafleet_tests::fleet::{Fleet, PATIENCE, Target, WorkerBuilder, failure};
+use wafleet_tests::fleet::{Fleet, PATIENCE, Target, failure};
 use wafleet_tests::processes::Browser;
 use wafleet_tests::proxy::Proxy;
 use wafleet_tests::services::Addresses;
@@ -25,13 +25,6 @@ fn stdout(output: &Output) -> String {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A worker whose browser ends at once, for tests that need none.
-fn worker_without_browser(fleet: &Fleet) -> Result<WorkerBuilder> {
-    let program = fleet.scratch().join("no-browser");
-    std::fs::copy("/bin/false", &program)?;
-    Ok(fleet.worker("w1").env("WAFLEET_CHROMIUM_PATH", program.display().to_string()))
 }
 
 #[tokio::test]
@@ -266,7 +259,7 @@ async fn health_is_told_before_during_and_after_a_worker() -> Result<()> {
 async fn sessions_are_driven_and_watched_from_a_terminal() -> Result<()> {
     let fleet = Fleet::start().await?;
     let host = fleet.host().await?;
-    let mut worker = worker_without_browser(&fleet)?.spawn()?;
+    let mut worker = fleet.worker("w1").without_browser().spawn()?;
     worker.wait_until_ready().await?;
 
     let unknown = worker.run(&["session", "status", "s1", "--workspace", "1", "--json"]).await?;
@@ -405,7 +398,7 @@ async fn a_worker_waits_for_services_that_are_away_and_says_so() -> Result<()> {
 #[tokio::test]
 async fn a_worker_goes_on_when_the_broker_has_cut_its_connections() -> Result<()> {
     let fleet = Fleet::start().await?;
-    let mut worker = worker_without_browser(&fleet)?.spawn()?;
+    let mut worker = fleet.worker("w1").without_browser().spawn()?;
     worker.wait_until_ready().await?;
     let target = Target::new("s1")?;
     for round in 1..=3 {

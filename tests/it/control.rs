@@ -6,80 +6,31 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;
-use wafleet_protocol::command::{Command, Content, MessageSend, SessionLinkCode, SessionStart};
+use wafleet_protocol::command::{Command, SessionLinkCode};
 use wafleet_protocol::error::{ErrorClass, ErrorCode};
-use wafleet_protocol::event::{Cause, CommandResult, Event, Outcome, ResultData, SessionStatus, SessionStatusChanged};
+use wafleet_protocol::event::{Cause, Event, Outcome, SessionStatus};
 use wafleet_protocol::id::{CommandId, WorkspaceId};
 use wafleet_protocol::lane::Lane;
 use wafleet_protocol::topology;
 use wafleet_tests::fleet::{
-    Fleet, HOST_KEY, Host, PATIENCE, Posted, SCOPED_KEY, Target, WorkerBuilder, new_command_id,
+    Fleet, HOST_KEY, Order, PATIENCE, Posted, SCOPED_KEY, Target, failure, new_command_id, standing, unix_now,
 };
+use wafleet_tests::stage::{START, text};
 use wafleet_tests::wait;
-
-const START: Command = Command::SessionStart(SessionStart { pairing_phone: None });
-
-/// A worker whose browser ends at once.
-fn worker_without_browser(fleet: &Fleet) -> Result<WorkerBuilder> {
-    let program = fleet.scratch().join("no-browser");
-    std::fs::copy("/bin/false", &program)?;
-    Ok(fleet.worker("w1").env("WAFLEET_CHROMIUM_PATH", program.display().to_string()))
-}
-
-/// The final result of a command.
-async fn final_result(host: &Host, id: &CommandId) -> Result<CommandResult> {
-    let find = |envelope: &wafleet_protocol::event::Envelope| match &envelope.event {
-        Event::CommandResult(result) if result.command_id == *id && result.outcome != Outcome::Deferred => {
-            Some(result.clone())
-        }
-        _ => None,
-    };
-    host.events().wait_from(0, &format!("final result of {id}"), 2 * PATIENCE, find).await
-}
-
-/// Sends a command and waits for its final result.
-async fn ask(host: &Host, target: &Target, command: &Command) -> Result<CommandResult> {
-    let id = host.send(target, command).await?;
-    final_result(host, &id).await
-}
-
-/// How a session stands, out of the result of a command that says so.
-fn standing(result: &CommandResult) -> Result<&SessionStatusChanged> {
-    match (&result.outcome, &result.data) {
-        (Outcome::Succeeded, Some(ResultData::Session(told))) => Ok(told),
-        _ => bail!("{result:?}"),
-    }
-}
-
-fn error_code(result: &CommandResult) -> Option<ErrorCode> {
-    result.error.as_ref().filter(|_| result.outcome == Outcome::Failed).map(|error| error.code)
-}
-
-fn text_to(phone: &str, text: &str) -> Result<Command> {
-    let content = Content::Text { text: text.try_into()? };
-    Ok(Command::MessageSend(MessageSend { to: phone.parse()?, content, reference: None }))
-}
-
-/// Every status a session was said to have, in order.
-fn statuses(host: &Host, target: &Target) -> Vec<SessionStatusChanged> {
-    let entries = host.events().entries().into_iter().filter(|entry| entry.envelope.session_id == target.session);
-    let told = |event| if let Event::SessionStatus(told) = event { Some(told) } else { None };
-    entries.filter_map(|entry| told(entry.envelope.event)).collect()
-}
 
 #[tokio::test]
 async fn starting_a_session_makes_its_rows_and_queues_and_starting_it_again_changes_nothing() -> Result<()> {
     let fleet = Fleet::start().await?;
     let host = fleet.host().await?;
-    let mut worker = worker_without_browser(&fleet)?.spawn()?;
+    let mut worker = fleet.worker("w1").without_browser().spawn()?;
     worker.wait_until_ready().await?;
     let target = Target::new("s1")?;
 
-    let started = ask(&host, &target, &START).await?;
+    let started = host.ask(&target, &START).await?;
     ensure!(standing(&started)?.status == SessionStatus::Initializing, "{started:?}");
     let queues = fleet.virtual_host().queues().await?;
     for lane in Lane::ALL {
@@ -94,7 +45,7 @@ async fn starting_a_session_makes_its_rows_and_queues_and_starting_it_again_chan
     let claimed = wait::until("the session is claimed", PATIENCE, claimed).await?;
     ensure!((claimed.owner.as_deref(), claimed.fence) == (Some("w1"), 1), "{claimed:?}");
 
-    let again = ask(&host, &target, &START).await?;
+    let again = host.ask(&target, &START).await?;
     standing(&again)?;
     let row = fleet.database().session("s1").await?.context("no row of the session")?;
     ensure!((row.workspace_id, row.desired.as_str(), row.fence) == (1, "running", 1), "{row:?}");
@@ -106,10 +57,10 @@ async fn starting_a_session_makes_its_rows_and_queues_and_starting_it_again_chan
 async fn a_session_whose_browser_cannot_start_fails_after_few_attempts_and_can_be_started_again() -> Result<()> {
     let fleet = Fleet::start().await?;
     let host = fleet.host().await?;
-    let mut worker = worker_without_browser(&fleet)?.spawn()?;
+    let mut worker = fleet.worker("w1").without_browser().spawn()?;
     worker.wait_until_ready().await?;
     let target = Target::new("s1")?;
-    ask(&host, &target, &START).await?;
+    host.ask(&target, &START).await?;
 
     let failed = |envelope: &wafleet_protocol::event::Envelope| match &envelope.event {
         Event::SessionStatus(told) if told.status == SessionStatus::Failed => Some(told.clone()),
@@ -117,7 +68,7 @@ async fn a_session_whose_browser_cannot_start_fails_after_few_attempts_and_can_b
     };
     let end = host.events().wait_for("the status failed", failed).await?;
     ensure!(end.cause == Cause::StartFailed && end.health.score == 0, "{end:?}");
-    let ladder: Vec<_> = statuses(&host, &target).iter().map(|told| (told.status, told.attempt)).collect();
+    let ladder: Vec<_> = host.statuses(0, &target).iter().map(|told| (told.status, told.attempt)).collect();
     let starting = SessionStatus::Initializing;
     let expected = [(starting, 0), (starting, 1), (starting, 2), (starting, 3), (SessionStatus::Failed, 4)];
     ensure!(ladder == expected, "{ladder:?}");
@@ -129,7 +80,7 @@ async fn a_session_whose_browser_cannot_start_fails_after_few_attempts_and_can_b
     let row = wait::until("the session is released and not wanted any more", PATIENCE, given_up).await?;
     ensure!((row.cause.as_deref(), row.fence) == (Some("start_failed"), 1), "claimed again by itself: {row:?}");
     ensure!(fleet.database().host_sessions().await? == [("s1".to_owned(), 1, "failed".to_owned())]);
-    let told = ask(&host, &target, &Command::SessionStatus).await?;
+    let told = host.ask(&target, &Command::SessionStatus).await?;
     ensure!(
         standing(&told)?.status == SessionStatus::Failed && standing(&told)?.cause == Cause::StartFailed,
         "{told:?}"
@@ -137,7 +88,7 @@ async fn a_session_whose_browser_cannot_start_fails_after_few_attempts_and_can_b
 
     // A new start is a new try, under a new epoch. The worker leaves a session that failed here to others for half a minute.
     let mark = host.events().len();
-    ask(&host, &target, &START).await?;
+    host.ask(&target, &START).await?;
     let tried = |envelope: &wafleet_protocol::event::Envelope| match &envelope.event {
         Event::SessionStatus(told) if told.cause == Cause::Claimed => Some(envelope.epoch),
         _ => None,
@@ -151,27 +102,27 @@ async fn a_session_whose_browser_cannot_start_fails_after_few_attempts_and_can_b
 async fn commands_for_a_session_nobody_started_fail_as_unknown() -> Result<()> {
     let fleet = Fleet::start().await?;
     let host = fleet.host().await?;
-    let mut worker = worker_without_browser(&fleet)?.spawn()?;
+    let mut worker = fleet.worker("w1").without_browser().spawn()?;
     worker.wait_until_ready().await?;
     let target = Target::new("never-started")?;
     let link = Command::SessionLinkCode(SessionLinkCode { phone: "4915112345678".parse()? });
     for command in [Command::SessionStatus, Command::SessionStop, Command::SessionLogout, link] {
-        let result = ask(&host, &target, &command).await?;
-        ensure!(error_code(&result) == Some(ErrorCode::UnknownSession), "{result:?}");
+        let result = host.ask(&target, &command).await?;
+        ensure!(failure(&result)? == ErrorCode::UnknownSession, "{result:?}");
     }
     ensure!(fleet.database().sessions().await?.is_empty(), "asking made a session");
 
     // A message finds no queue: it is kept as a dead letter, for the day the session exists.
     let dead = host.dead_letters().await?;
-    let message = text_to("4915112345678", "for later")?;
+    let message = text("4915112345678", "for later")?;
     let letter = host.letter(&target, &message)?;
     ensure!(host.post(&letter).await? == Posted::Routed, "the broker returned it");
     let found = dead.wait_from(0, "of the message").await?;
     ensure!(found.header(topology::REASON_HEADER) == Some("unknown_session"), "{found:?}");
     ensure!(found.body == letter.body && found.routing_key == "never-started.normal", "{found:?}");
     let id = letter.message_id.as_deref().context("an id")?.parse()?;
-    let result = final_result(&host, &id).await?;
-    ensure!(error_code(&result) == Some(ErrorCode::UnknownSession), "{result:?}");
+    let result = host.final_result(&id).await?;
+    ensure!(failure(&result)? == ErrorCode::UnknownSession, "{result:?}");
     let queues = fleet.virtual_host().queues().await?;
     ensure!(!queues.iter().any(|queue| queue.contains("never-started")), "{queues:?}");
     Ok(())
@@ -181,14 +132,14 @@ async fn commands_for_a_session_nobody_started_fail_as_unknown() -> Result<()> {
 async fn stopping_a_session_is_remembered_and_stopping_it_again_changes_nothing() -> Result<()> {
     let fleet = Fleet::start().await?;
     let host = fleet.host().await?;
-    let mut worker = worker_without_browser(&fleet)?.spawn()?;
+    let mut worker = fleet.worker("w1").without_browser().spawn()?;
     worker.wait_until_ready().await?;
     let target = Target::new("s1")?;
-    ask(&host, &target, &START).await?;
+    host.ask(&target, &START).await?;
     let claimed = async || Ok(fleet.database().session("s1").await?.filter(|row| row.owner.is_some()));
     wait::until("the session is claimed", PATIENCE, claimed).await?;
 
-    standing(&ask(&host, &target, &Command::SessionStop).await?)?;
+    standing(&host.ask(&target, &Command::SessionStop).await?)?;
     let stopped = |envelope: &wafleet_protocol::event::Envelope| match &envelope.event {
         Event::SessionStatus(told) if told.status == SessionStatus::Stopped => Some(told.cause),
         _ => None,
@@ -198,15 +149,15 @@ async fn stopping_a_session_is_remembered_and_stopping_it_again_changes_nothing(
     let row = wait::until("the session is released", PATIENCE, released).await?;
     ensure!((row.desired.as_str(), row.status.as_str(), row.fence) == ("stopped", "stopped", 1), "{row:?}");
 
-    let again = ask(&host, &target, &Command::SessionStop).await?;
+    let again = host.ask(&target, &Command::SessionStop).await?;
     ensure!(standing(&again)?.status == SessionStatus::Stopped, "{again:?}");
     let link = Command::SessionLinkCode(SessionLinkCode { phone: "4915112345678".parse()? });
-    let link = ask(&host, &target, &link).await?;
-    ensure!(error_code(&link) == Some(ErrorCode::SessionStopped), "{link:?}");
+    let link = host.ask(&target, &link).await?;
+    ensure!(failure(&link)? == ErrorCode::SessionStopped, "{link:?}");
     let after = fleet.database().session("s1").await?;
     ensure!(after.as_ref() == Some(&row), "{after:?}");
     let told: Vec<_> =
-        statuses(&host, &target).iter().filter(|told| told.status == SessionStatus::Stopped).cloned().collect();
+        host.statuses(0, &target).iter().filter(|told| told.status == SessionStatus::Stopped).cloned().collect();
     ensure!(told.len() == 1, "told twice: {told:?}");
     Ok(())
 }
@@ -215,12 +166,12 @@ async fn stopping_a_session_is_remembered_and_stopping_it_again_changes_nothing(
 async fn another_workspace_learns_and_changes_nothing() -> Result<()> {
     let fleet = Fleet::start().await?;
     let host = fleet.host().await?;
-    let mut worker = worker_without_browser(&fleet)?.spawn()?;
+    let mut worker = fleet.worker("w1").without_browser().spawn()?;
     worker.wait_until_ready().await?;
     let dead = host.dead_letters().await?;
     let owner = Target::new("s1")?;
-    standing(&ask(&host, &owner, &START).await?)?;
-    ask(&host, &owner, &Command::SessionStop).await?;
+    standing(&host.ask(&owner, &START).await?)?;
+    host.ask(&owner, &Command::SessionStop).await?;
     let released = async || {
         let row = fleet.database().session("s1").await?;
         Ok(row.filter(|row| row.owner.is_none() && row.status == "stopped"))
@@ -231,8 +182,8 @@ async fn another_workspace_learns_and_changes_nothing() -> Result<()> {
     let link = Command::SessionLinkCode(SessionLinkCode { phone: "4915112345678".parse()? });
     let commands = [START, Command::SessionStatus, Command::SessionStop, Command::SessionLogout, link];
     for (n, command) in commands.iter().enumerate() {
-        let result = ask(&host, &stranger, command).await?;
-        ensure!(error_code(&result) == Some(ErrorCode::Rejected) && result.data.is_none(), "{result:?}");
+        let result = host.ask(&stranger, command).await?;
+        ensure!(failure(&result)? == ErrorCode::Rejected && result.data.is_none(), "{result:?}");
         let error = result.error.context("a failure has an error")?;
         ensure!(error.message.starts_with("foreign_scope"), "{error:?}");
         let found = dead.wait_from(n, "of this command");
@@ -257,7 +208,8 @@ async fn commands_over_a_keys_rate_are_deferred_and_none_is_lost() -> Result<()>
     const LIMIT: usize = 3;
     let fleet = Fleet::start().await?;
     let host = fleet.host().await?;
-    let mut worker = worker_without_browser(&fleet)?.env("WAFLEET_CONTROL_PER_MINUTE", LIMIT.to_string()).spawn()?;
+    let mut worker =
+        fleet.worker("w1").without_browser().env("WAFLEET_CONTROL_PER_MINUTE", LIMIT.to_string()).spawn()?;
     worker.wait_until_ready().await?;
     let dead = host.dead_letters().await?;
     let target = Target::new("s1")?;
@@ -286,17 +238,17 @@ async fn commands_over_a_keys_rate_are_deferred_and_none_is_lost() -> Result<()>
         let error = result.error.as_ref().context("why")?;
         ensure!((error.class, error.code) == (ErrorClass::Deferred, ErrorCode::RateLimited), "{result:?}");
         let wait_ms = result.until.context("until when")?.unix_ms().saturating_sub(told_at.unix_ms());
-        ensure!((1_000..=60_000).contains(&wait_ms), "deferred by {wait_ms} ms");
+        ensure!((1_000..=61_000).contains(&wait_ms), "deferred by {wait_ms} ms");
     }
     let answered = ids.iter().filter(|id| !deferred.iter().any(|(result, _)| result.command_id == **id)).count();
     ensure!(answered == LIMIT, "{answered} of {} were let through", ids.len());
 
     // Another key has a rate of its own.
     let id = new_command_id()?;
-    let order = wafleet_tests::fleet::Order::now(&Command::SessionStatus, Lane::Normal);
+    let order = Order::now(&Command::SessionStatus, Lane::Normal);
     let other = host.letter_by(SCOPED_KEY, &target, &id, &Command::SessionStatus, &order)?;
     ensure!(host.post(&other).await? == Posted::Routed);
-    final_result(&host, &id).await?;
+    host.final_result(&id).await?;
 
     // A new minute begins: whoever waits is let through, each exactly once.
     let mut redis = redis::Client::open(fleet.redis_url())?.get_multiplexed_async_connection().await?;
@@ -304,8 +256,8 @@ async fn commands_over_a_keys_rate_are_deferred_and_none_is_lost() -> Result<()>
     let gone: u32 = redis::cmd("DEL").arg(&budget).query_async(&mut redis).await?;
     ensure!(gone == 1, "there is no budget {budget}");
     for id in &ids {
-        let result = final_result(&host, id).await?;
-        ensure!(error_code(&result) == Some(ErrorCode::UnknownSession), "{result:?}");
+        let result = host.final_result(id).await?;
+        ensure!(failure(&result)? == ErrorCode::UnknownSession, "{result:?}");
     }
     let finals = host.events().entries().into_iter().filter(|entry| {
         matches!(&entry.envelope.event, Event::CommandResult(result) if ids.contains(&result.command_id) && result.outcome != Outcome::Deferred)
@@ -319,14 +271,47 @@ async fn commands_over_a_keys_rate_are_deferred_and_none_is_lost() -> Result<()>
 }
 
 #[tokio::test]
+async fn a_command_that_comes_again_after_its_time_is_answered_as_before() -> Result<()> {
+    const LIFE_SECS: u64 = 3;
+    let fleet = Fleet::start().await?;
+    let host = fleet.host().await?;
+    let mut worker = fleet.worker("w1").without_browser().spawn()?;
+    worker.wait_until_ready().await?;
+    let dead = host.dead_letters().await?;
+    let (target, id) = (Target::new("s1")?, new_command_id()?);
+    let order = Order { expires_at: unix_now() + LIFE_SECS, ..Order::now(&START, Lane::Normal) };
+    let letter = host.letter_by(HOST_KEY, &target, &id, &START, &order)?;
+    ensure!(host.post(&letter).await? == Posted::Routed);
+    let first = host.final_envelope(0, &id).await?;
+    host.ask(&target, &Command::SessionStop).await?;
+
+    let over = async || Ok((unix_now() > order.expires_at).then_some(()));
+    wait::until("the command's time is over", PATIENCE, over).await?;
+    let mark = host.events().len();
+    ensure!(host.post(&letter).await? == Posted::Routed);
+    let again = host.final_envelope(mark, &id).await?;
+    ensure!(again.id == first.id && again.event == first.event, "{again:?}");
+    ensure!(dead.is_empty(), "{:?}", dead.all());
+    let row = fleet.database().session("s1").await?.context("no row of the session")?;
+    ensure!(row.desired == "stopped", "it was executed a second time: {row:?}");
+
+    // One that was never seen in time is dead.
+    let late = host.letter_by(HOST_KEY, &target, &new_command_id()?, &START, &order)?;
+    ensure!(host.post(&late).await? == Posted::Routed);
+    let found = dead.wait_from(0, "of the late command").await?;
+    ensure!(found.header(topology::REASON_HEADER) == Some("expired"), "{found:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_message_for_a_session_without_queues_gets_them() -> Result<()> {
     let fleet = Fleet::start().await?;
     let host = fleet.host().await?;
-    let mut worker = worker_without_browser(&fleet)?.spawn()?;
+    let mut worker = fleet.worker("w1").without_browser().spawn()?;
     worker.wait_until_ready().await?;
     let target = Target::new("s1")?;
-    ask(&host, &target, &START).await?;
-    ask(&host, &target, &Command::SessionStop).await?;
+    host.ask(&target, &START).await?;
+    host.ask(&target, &Command::SessionStop).await?;
     let released = async || {
         let row = fleet.database().session("s1").await?;
         Ok(row.filter(|row| row.owner.is_none() && row.status == "stopped"))
@@ -338,7 +323,7 @@ async fn a_message_for_a_session_without_queues_gets_them() -> Result<()> {
         channel.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await?;
     }
 
-    let letter = host.letter(&target, &text_to("4915112345678", "kept until the session runs")?)?;
+    let letter = host.letter(&target, &text("4915112345678", "kept until the session runs")?)?;
     ensure!(host.post(&letter).await? == Posted::Routed, "the broker returned it");
     let queue = topology::lane_queue(&target.session, Lane::Normal);
     let provisioned = async || Ok(fleet.virtual_host().queues().await?.contains(&queue).then_some(()));

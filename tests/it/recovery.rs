@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use wafleet_imitation::{AckTimes, Departure, Options, Phone, SendFault};
 use wafleet_protocol::event::{Cause, Envelope, Event, Outcome, SessionStatus};
 use wafleet_protocol::lane::Lane;
-use wafleet_tests::fleet::{PATIENCE, Target};
+use wafleet_tests::fleet::{HOST_KEY, Order, PATIENCE, Posted, Target, new_command_id, unix_now};
 use wafleet_tests::processes::{Browser, Process};
 use wafleet_tests::stage::{Stage, text};
 use wafleet_tests::wait;
@@ -201,6 +201,33 @@ async fn a_message_whose_worker_was_killed_in_the_middle_leaves_once() -> Result
     let texts: Vec<_> = departures.iter().map(|departure| departure.text.as_str()).collect();
     ensure!(texts == ["in the middle", "behind it"], "{departures:#?}");
     ensure!(departures.iter().all(left_once), "sent twice: {departures:#?}");
+    stage.host.events().check_order()
+}
+
+#[tokio::test]
+async fn a_message_that_expires_while_its_worker_is_dead_is_not_said_to_have_failed() -> Result<()> {
+    let acks = AckTimes { server: Duration::from_secs(60), delivered: None, read: None };
+    let stage = Stage::set(Options { acks, ..Options::default() }).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut first = stage.worker("w1").spawn()?;
+    first.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    let (id, command) = (new_command_id()?, text(BERT, "good for ten seconds")?);
+    let order = Order { expires_at: unix_now() + 10, ..Order::now(&command, Lane::Normal) };
+    let letter = stage.host.letter_by(HOST_KEY, &target, &id, &command, &order)?;
+    ensure!(stage.host.post(&letter).await? == Posted::Routed);
+    stage.site.wait_for_departure(PATIENCE, |_| true).await?;
+    first.kill()?;
+    let over = async || Ok((unix_now() > order.expires_at).then_some(()));
+    wait::until("the command's time is over", PATIENCE, over).await?;
+
+    let mut second = stage.worker("w2").spawn()?;
+    second.wait_until_ready().await?;
+    let result = stage.host.final_result(&id).await?;
+    ensure!(matches!(result.outcome, Outcome::Succeeded | Outcome::Unknown), "it left: {result:?}");
+    left(&stage, &["good for ten seconds"])?;
     stage.host.events().check_order()
 }
 

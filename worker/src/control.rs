@@ -236,7 +236,9 @@ async fn over_the_rate(world: &World, order: &Order) -> Option<Outcome> {
     let budget = format!("control:{}", order.record.key_id);
     match world.leases.spend(&budget, limit, RATE_WINDOW).await {
         Ok(spent) if !spent.granted => {
-            let until = Timestamp::from_unix_ms(unix_ms() + u64::try_from(spent.frees_in.as_millis()).unwrap_or(0));
+            // Whole seconds: asked again a moment later, the same window ends at the same time.
+            let frees_ms = unix_ms() + u64::try_from(spent.frees_in.as_millis()).unwrap_or(0);
+            let until = Timestamp::from_unix_secs(frees_ms.div_ceil(1000));
             let error = CommandError::new(
                 ErrorCode::RateLimited,
                 format!("this key has used up its {limit} session commands of this minute"),

@@ -19,7 +19,7 @@ use wafleet_protocol::signing::{Audience, Role, Verified};
 use wafleet_protocol::topology;
 
 use crate::broker::message::Message;
-use crate::database::{Acceptance, Audit, CommandRecord, DatabaseError, Signer};
+use crate::database::{Acceptance, Audit, CommandRecord, DatabaseError, Late, Signer};
 use crate::events::{Correlation, EmitError, EventSink};
 use crate::letter;
 use crate::world::{World, unix_secs};
@@ -44,6 +44,8 @@ pub(crate) struct Order {
     pub(crate) delivery: Delivery,
     /// A send with this command's message id was begun before.
     pub(crate) attempted: bool,
+    /// Its time is over, and it was begun before that: its end is to be found out, and nothing is to be done.
+    pub(crate) late: bool,
 }
 
 impl Order {
@@ -128,8 +130,14 @@ pub(crate) async fn examine(
         expires_at: i64::try_from(verified.expires_at).unwrap_or(i64::MAX),
     };
     if let Err(rejection) = verified.check_freshness(now) {
-        world.database.expire(record.workspace_id, &record.command_id).await?;
-        refuse(world, sink, &delivery, Some(&verified), &rejection).await?;
+        let late = if rejection == Rejection::Expired { world.database.expire(&record).await? } else { Late::NotBegun };
+        if matches!(late, Late::NotBegun) {
+            refuse(world, sink, &delivery, Some(&verified), &rejection).await?;
+            return Ok(Examined::Settled);
+        }
+        let order = Order { command, metadata, verified, record, delivery, attempted: true, late: true };
+        let Late::Done { result } = late else { return Ok(Examined::Run(Box::new(order))) };
+        answer_again(world, sink, order, result).await?;
         return Ok(Examined::Settled);
     }
     let signer = if verified.role == Role::Ops { Signer::Operator } else { Signer::Host };
@@ -142,7 +150,7 @@ pub(crate) async fn examine(
             if replayed && (!first || letter::text_header(&delivery.properties, letter::REPLAY_ID_HEADER).is_some()) {
                 audit_replay(world, &record, &delivery).await?;
             }
-            Ok(Examined::Run(Box::new(Order { command, metadata, verified, record, delivery, attempted })))
+            Ok(Examined::Run(Box::new(Order { command, metadata, verified, record, delivery, attempted, late: false })))
         }
         Acceptance::Expired => {
             refuse(world, sink, &delivery, Some(&verified), &Rejection::Expired).await?;
@@ -153,7 +161,7 @@ pub(crate) async fn examine(
             Ok(Examined::Settled)
         }
         Acceptance::Done { result } => {
-            let order = Order { command, metadata, verified, record, delivery, attempted: true };
+            let order = Order { command, metadata, verified, record, delivery, attempted: true, late: false };
             answer_again(world, sink, order, result).await?;
             Ok(Examined::Settled)
         }

@@ -73,6 +73,12 @@ impl WorkerBuilder {
         self
     }
 
+    /// Puts a program that ends at once in the place of the browser.
+    #[must_use]
+    pub fn without_browser(self) -> Self {
+        self.env("WAFLEET_CHROMIUM_PATH", "/bin/false")
+    }
+
     /// Does not show the output when the worker is dropped, for programs that are no tests.
     #[must_use]
     pub fn quiet(mut self) -> Self {

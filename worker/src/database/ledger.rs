@@ -39,6 +39,20 @@ pub(crate) enum Acceptance {
     BodyChanged,
 }
 
+/// How far a command had got when its time was over.
+#[derive(Debug)]
+pub(crate) enum Late {
+    /// Nothing was done, and nothing will be.
+    NotBegun,
+    /// A send was begun, and its end is not recorded: it may have gone out.
+    Begun,
+    /// Finished: its end stands.
+    Done {
+        /// The recorded `command.result` data.
+        result: Value,
+    },
+}
+
 /// Who signed a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signer {
@@ -238,15 +252,32 @@ impl Database {
         Ok(())
     }
 
-    /// Records that a known command passed its end of life unexecuted.
+    /// How far a command got whose time is over. One that had not begun is recorded as expired.
     ///
     /// # Errors
     /// The database is away.
-    pub(crate) async fn expire(&self, workspace_id: u64, command_id: &str) -> Result<(), DatabaseError> {
+    pub(crate) async fn expire(&self, command: &CommandRecord) -> Result<Late, DatabaseError> {
+        let select = "SELECT state, CAST(result AS CHAR) AS result FROM wafleet_commands \
+                      WHERE workspace_id = ? AND command_id = ? AND body_sha256 = ?";
+        let row = sqlx::query(select)
+            .bind(command.workspace_id)
+            .bind(&command.command_id)
+            .bind(command.body_sha256.as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(Late::NotBegun) };
+        let state: String = row.try_get("state")?;
+        let result: Option<String> = row.try_get("result")?;
+        match (state.as_str(), result.and_then(|text| serde_json::from_str(&text).ok())) {
+            ("accepted" | "expired", _) => {}
+            ("attempting", _) => return Ok(Late::Begun),
+            (_, Some(result)) => return Ok(Late::Done { result }),
+            (_, None) => {}
+        }
         let update = "UPDATE wafleet_commands SET state = 'expired', updated_at = UTC_TIMESTAMP(3) \
                       WHERE workspace_id = ? AND command_id = ? AND state = 'accepted'";
-        sqlx::query(update).bind(workspace_id).bind(command_id).execute(&self.pool).await?;
-        Ok(())
+        sqlx::query(update).bind(command.workspace_id).bind(&command.command_id).execute(&self.pool).await?;
+        Ok(Late::NotBegun)
     }
 
     /// The command that sent the message with this WhatsApp id, and the caller's reference.

@@ -71,6 +71,9 @@ impl Job {
         };
         let (outcome, follow) = match order.command.clone() {
             Command::MessageSend(message) => match &self.page {
+                Some(page) if self.online && order.late => {
+                    (sending::look_up(page, &order, &message).await, Follow::Nothing)
+                }
                 Some(page) if self.online => {
                     (sending::send(&self.world, &self.lease, page, &mut order, &message).await?, Follow::Nothing)
                 }

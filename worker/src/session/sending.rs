@@ -53,6 +53,18 @@ pub(crate) async fn send(
     })
 }
 
+/// Finds out what became of a message that was begun in time, when it is too late to send it.
+pub(crate) async fn look_up(page: &Page, order: &Order, message: &MessageSend) -> Outcome {
+    let message_id = MessageId::for_command(&order.verified.message_id, &order.verified.session);
+    match page.find_message(&message.to.to_string(), message_id.as_str()).await {
+        Ok(Some(sent)) => judge(&sent, message_id.as_str()),
+        Ok(None) | Err(_) => Outcome::Retry(CommandError::new(
+            ErrorCode::Interrupted,
+            "the send was cut short, and the command has expired since: the message may have gone out",
+        )),
+    }
+}
+
 /// What the page holds under our id.
 fn judge(sent: &Sent, message_id: &str) -> Outcome {
     let ack = Ack::from_number(i64::from(sent.ack));
