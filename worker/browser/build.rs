@@ -20,7 +20,9 @@ fn main() {
 }
 
 fn build() -> Result<(), String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("page");
+    // Asked now, not when this script was compiled: a target directory may outlive the checkout it was made for.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("Cargo sets CARGO_MANIFEST_DIR")?;
+    let page = Path::new(&manifest).join("page");
     let out = std::env::var_os("OUT_DIR").ok_or("Cargo sets OUT_DIR")?;
     let work = Path::new(&out).join("page");
     for source in SOURCES {
