@@ -9,7 +9,8 @@ use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, ResultData, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
 
-use super::{sending, session_code};
+use super::hearing::session_code;
+use super::sending;
 use crate::events::EventSink;
 use crate::intake::{self, Examined, IntakeError, Order, Place};
 use crate::lease::Lease;

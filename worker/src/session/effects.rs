@@ -1,0 +1,277 @@
+//! What a session does to the world: each effect of the state, and nothing else, touches it.
+
+use std::time::Duration;
+
+use wafleet_protocol::event::{Cause, Event, Health, SessionQr, SessionStatus, SessionStatusChanged};
+use wafleet_protocol::id::PhoneNumber;
+use wafleet_protocol::lane::Lane;
+use wafleet_protocol::timestamp::Timestamp;
+use wafleet_protocol::topology;
+
+use super::browser::Live;
+use super::state::{self, Effect, Input};
+use super::{Happening, RETRY_PAUSE, SessionActor, health_score, telling};
+use crate::broker::consumer::{Reader, Source};
+use crate::database::StatusWrite;
+use crate::events::{Correlation, EventSink};
+use crate::logging::chain;
+use crate::world::unix_ms;
+
+/// Deliveries of the urgent lane held at most; paced lanes hold their head only, so that nothing blocks an urgent one.
+const URGENT_PREFETCH: u16 = 4;
+const PACED_PREFETCH: u16 = 1;
+/// Window of the workspace's QR budget.
+const QR_BUDGET_WINDOW: Duration = Duration::from_secs(3600);
+
+impl SessionActor {
+    /// The only place where a session touches the world.
+    pub(super) async fn start(&mut self, effect: Effect) {
+        match effect {
+            Effect::Open => self.open(None, Duration::ZERO),
+            Effect::Restart { after } => {
+                let old = self.live.take();
+                self.open(old, after);
+            }
+            Effect::Reload => self.with_page(Cause::BrowserExited, async |page| page.reload().await.map(|()| None)),
+            Effect::Reopen if self.snapshots.is_some() => self.reopen_saved(),
+            Effect::Reopen => {
+                self.with_page(Cause::BrowserExited, async |page| page.reopen().await.map(|()| Some(Input::Reopened)));
+            }
+            Effect::RefreshQr => self.with_page(Cause::PageHung, async |page| page.refresh_qr().await.map(|()| None)),
+            Effect::AskQrPermit => self.ask_qr_permit(),
+            Effect::ShowQr { code, generation, attempt, life } => self.show_qr(&code, generation, attempt, life).await,
+            Effect::Publish => self.publish_status().await,
+            Effect::Online => {
+                self.worth_saving = true;
+                self.catch_up();
+                self.open_reader(false, Duration::ZERO);
+            }
+            Effect::Offline => self.paced = None, // closes its channel: what it held goes back in order
+            Effect::StopWanting => {
+                let (database, session, fence) =
+                    (self.world.database.clone(), self.session.clone(), self.lease.fence());
+                self.work.spawn(async move {
+                    while let Err(error) = database.stop_as_owner(session.as_str(), fence).await {
+                        tracing::warn!(error = %chain(&error), "the end of the session is not recorded yet; trying again");
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                    }
+                    Happening::Nothing
+                });
+            }
+            Effect::Close { politely } => {
+                self.paced = None;
+                self.urgent = None;
+                let (live, snapshots) = (self.live.take(), self.snapshots.clone().filter(|_| politely));
+                let unlinked = self.state.public().status == SessionStatus::LoggedOut;
+                let worth_saving = self.worth_saving && !unlinked;
+                self.work.spawn(async move {
+                    if let Some(snapshots) = snapshots.as_ref().filter(|_| unlinked) {
+                        snapshots.unlinked().await;
+                    }
+                    match live {
+                        Some(live) if worth_saving && politely => live.close_and_save(snapshots.as_ref()).await,
+                        Some(live) => drop(live.close(politely).await),
+                        None => {}
+                    }
+                    Happening::Input(Input::Closed)
+                });
+            }
+        }
+    }
+
+    fn open(&mut self, old: Option<Live>, after: Duration) {
+        let (browser, profile_root) = (self.world.config.browser.clone(), self.world.config.profile_root.clone());
+        let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
+        let snapshots = self.snapshots.clone();
+        // Never two browsers on one profile: an opening that was given up is dropped, and its browser with it.
+        if let Some(opening) = self.opening.take() {
+            opening.abort();
+        }
+        let opening = self.work.spawn(async move {
+            if let Some(old) = old {
+                old.close(true).await;
+            }
+            tokio::time::sleep(after).await;
+            let opened = Live::open(&browser, &profile_root, workspace, &session, &lease, snapshots.as_ref()).await;
+            Happening::Opened(opened)
+        });
+        self.opening = Some(opening);
+    }
+
+    /// After pairing: closes the whole browser rather than its tab, because only a profile at rest can be saved, and a
+    /// device that was just linked should not be lost with its machine.
+    fn reopen_saved(&mut self) {
+        let Some(old) = self.live.take() else { return };
+        let (browser, profile_root) = (self.world.config.browser.clone(), self.world.config.profile_root.clone());
+        let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
+        let snapshots = self.snapshots.clone();
+        let opening = self.work.spawn(async move {
+            // Reopening the tab is what was proven to bring the credentials to the disk; closing the whole browser this
+            // early was seen to lose them once.
+            if let Err(error) = old.page().reopen().await {
+                tracing::warn!(error = %chain(&error), "the tab was not reopened before the browser is closed");
+            }
+            old.close_and_save(snapshots.as_ref()).await;
+            let opened = Live::open(&browser, &profile_root, workspace, &session, &lease, snapshots.as_ref()).await;
+            Happening::Reopened(opened)
+        });
+        self.opening = Some(opening);
+    }
+
+    /// Runs a call into the page; a failure means that the page or the browser is not well.
+    fn with_page<F>(&mut self, broken: Cause, call: impl FnOnce(wafleet_browser::Page) -> F)
+    where
+        F: Future<Output = Result<Option<Input>, wafleet_browser::CallError>> + Send + 'static,
+    {
+        let Some(live) = &self.live else { return };
+        let answer = call(live.page());
+        self.work.spawn(async move {
+            match answer.await {
+                Ok(input) => input.map_or(Happening::Nothing, Happening::Input),
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "the page did not do what it was asked");
+                    Happening::Input(Input::Broken { cause: broken })
+                }
+            }
+        });
+    }
+
+    fn ask_qr_permit(&mut self) {
+        let (world, workspace) = (self.world.clone(), self.workspace);
+        self.work.spawn(async move {
+            let limit = world.config.qr_generations_per_hour;
+            loop {
+                match world.leases.spend(&format!("qr:{workspace}"), limit, QR_BUDGET_WINDOW).await {
+                    Ok(spent) => {
+                        if !spent.granted {
+                            tracing::warn!(
+                                limit,
+                                frees_in_secs = spent.frees_in.as_secs(),
+                                "the workspace has used up its QR generations"
+                            );
+                        }
+                        return Happening::Input(Input::QrPermit { granted: spent.granted, used: spent.used });
+                    }
+                    Err(error) => {
+                        tracing::warn!(error = %chain(&error), "the QR budget cannot be read; trying again");
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                    }
+                }
+            }
+        });
+    }
+
+    async fn show_qr(&mut self, code: &str, generation: u32, attempt: u32, life: Duration) {
+        let event = Event::SessionQr(SessionQr {
+            qr: code.into(),
+            expires_at: Timestamp::from_unix_ms(unix_ms() + u64::try_from(life.as_millis()).unwrap_or(0)),
+            generation,
+            attempt,
+            max: state::QR_CODES_PER_GENERATION,
+        });
+        self.emit(EventSink::fresh_id(), event, Correlation::default()).await;
+        let (database, session, code) = (self.world.database.clone(), self.session.clone(), code.to_owned());
+        self.work.spawn(async move {
+            if let Err(error) = database.write_qr(session.as_str(), Some(&code)).await {
+                tracing::warn!(error = %chain(&error), "the host's row does not have the new QR");
+            }
+            Happening::Nothing
+        });
+        if attempt == 1
+            && let Some(phone) = self.pairing_phone.clone()
+        {
+            self.request_link_code(phone);
+        }
+    }
+
+    fn request_link_code(&mut self, phone: PhoneNumber) {
+        let Some(live) = &self.live else { return };
+        let page = live.page();
+        self.work.spawn(async move {
+            // The code itself comes as an event of the page, and so does each renewal.
+            if let Err(error) = page.link_code(phone.as_str()).await {
+                tracing::warn!(error = %chain(&error), "no pairing code; the QR is still there");
+            }
+            Happening::Nothing
+        });
+    }
+
+    /// Tells the public status: event, row and log line.
+    pub(super) async fn publish_status(&mut self) {
+        let told = self.status_now();
+        tracing::info!(status = %told.status, cause = ?told.cause, attempt = told.attempt, "session status");
+        self.world.counters.count("sessions.status", told.status.as_str());
+        self.status.send_replace(told.status);
+        self.emit(EventSink::fresh_id(), Event::SessionStatus(told.clone()), Correlation::default()).await;
+        if self.row.writing {
+            self.row.next = Some(told);
+        } else {
+            self.write_row(told);
+        }
+    }
+
+    pub(super) fn status_now(&self) -> SessionStatusChanged {
+        let public = self.state.public();
+        let me = self.state.me().filter(|_| public.status == SessionStatus::Connected);
+        SessionStatusChanged {
+            status: public.status,
+            previous: public.previous,
+            since: Timestamp::from_unix_ms(unix_ms()),
+            cause: public.cause,
+            attempt: public.attempt,
+            health: Health {
+                score: health_score(public.status, public.attempt),
+                degraded: public.attempt > 0 || self.incompatible.is_some(),
+                restricted: None,
+                moving: public.cause == Cause::Released,
+            },
+            phone: me.map(|me| telling::phone_digits(&me.id).into()),
+            lid: me.and_then(|me| me.lid.as_deref()).map(Into::into),
+            name: me.and_then(|me| me.name.as_deref()).map(Into::into),
+        }
+    }
+
+    pub(super) fn write_row(&mut self, told: SessionStatusChanged) {
+        self.row.writing = true;
+        let (database, session, fence) = (self.world.database.clone(), self.session.clone(), self.lease.fence());
+        self.work.spawn(async move {
+            let cause = serde_json::to_value(told.cause).ok().and_then(|value| value.as_str().map(str::to_owned));
+            let write = StatusWrite {
+                session_id: session.as_str(),
+                fence,
+                status: told.status.as_str(),
+                cause: cause.as_deref().unwrap_or_default(),
+                attempt: told.attempt,
+                phone: told.phone.as_ref().map(|phone| phone.as_str()),
+                lid: told.lid.as_ref().map(|lid| lid.as_str()),
+                name: told.name.as_ref().map(|name| name.as_str()),
+                connected: told.status == SessionStatus::Connected,
+                health_score: told.health.score,
+            };
+            match database.write_status(&write).await {
+                Ok(current) => Happening::RowWritten { fenced: !current },
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "the status row could not be written; the next status will be");
+                    Happening::RowWritten { fenced: false }
+                }
+            }
+        });
+    }
+
+    pub(super) fn open_reader(&mut self, urgent: bool, after: Duration) {
+        let (link, session) = (self.world.link.clone(), self.session.clone());
+        let priority = i64::try_from(self.lease.fence()).ok();
+        let database = self.world.database.clone();
+        self.work.spawn(async move {
+            tokio::time::sleep(after).await;
+            // Without the ledger nothing can be executed, and every delivery that goes back counts against its limit.
+            database.available().await;
+            let lanes: &[Lane] = if urgent { &[Lane::Urgent] } else { &[Lane::High, Lane::Normal, Lane::Campaign] };
+            let prefetch = if urgent { URGENT_PREFETCH } else { PACED_PREFETCH };
+            let source = |lane: &Lane| Source { queue: topology::lane_queue(&session, *lane), prefetch, priority };
+            let sources = lanes.iter().map(source).collect();
+            let reader = Reader::open(link, Some(topology::session(&session)), sources).await;
+            Happening::ReaderOpened { urgent, reader }
+        });
+    }
+}
