@@ -167,6 +167,12 @@ impl Rejection {
         "unknown_session",
     ];
 
+    /// Whether the signature had been found to match before this was found: then the message really comes from the holder
+    /// of the key it names, and an audit trail may say so.
+    pub fn is_about_the_key(&self) -> bool {
+        matches!(self, Self::KeyExpired | Self::WrongAudience | Self::WrongRole | Self::ForeignScope)
+    }
+
     /// The stable word for dead letters, counters and the audit trail.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -195,7 +195,12 @@ impl Bench<'_> {
         ensure!(refusal.command_id == shown, "{refusal:?}");
         match row.told {
             Told::Nobody => {
-                ensure!(refusal.actor == "unauthenticated", "{refusal:?}");
+                // Where the signature matched and the key was not good for this, its holder is named.
+                let key_is_at_fault =
+                    ["key_expired", "wrong_audience", "wrong_role", "foreign_scope"].contains(&reason);
+                let holder = header_text(letter, KEY_HEADER).map(|key| format!("key:{key}"));
+                let actor = if key_is_at_fault { holder? } else { "unauthenticated".to_owned() };
+                ensure!(refusal.actor == actor, "{refusal:?}");
                 ensure!(refusal.workspace_id.is_none() && refusal.session_id.is_none(), "{refusal:?}");
             }
             Told::Sender(code) => {

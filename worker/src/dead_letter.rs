@@ -169,9 +169,7 @@ fn is_word(text: &str) -> bool {
 
 /// The letter's own headers, as many and as long as a worker would carry along.
 fn own_headers(table: Option<&FieldTable>) -> Value {
-    let own = table.into_iter().flat_map(FieldTable::inner);
-    let kept = own.filter(|(name, value)| letter::is_carried(name.as_str(), value)).take(letter::MAX_HEADERS);
-    Value::Object(kept.map(|(name, value)| (name.to_string(), plain(value, 0))).collect())
+    Value::Object(letter::kept_headers(table).map(|(name, value)| (name.to_owned(), plain(value, 0))).collect())
 }
 
 /// The newest entries of the broker's history; `None` when there are none.

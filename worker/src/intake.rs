@@ -15,7 +15,7 @@ use wafleet_protocol::event::{CommandError, CommandResult, Event, Outcome as Eve
 use wafleet_protocol::id::{EventId, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
 use wafleet_protocol::rejection::Rejection;
-use wafleet_protocol::signing::{Audience, Role, Verified};
+use wafleet_protocol::signing::{Audience, KEY_HEADER, Role, Verified};
 use wafleet_protocol::topology;
 
 use crate::broker::message::Message;
@@ -212,7 +212,7 @@ pub(crate) async fn refuse(
             workspace_id: verified.map(|verified| verified.workspace.get()),
             session_id: session,
             command_id: id.as_deref(),
-            actor: verified.map_or_else(|| "unauthenticated".to_owned(), |verified| format!("key:{}", verified.key)),
+            actor: signer(delivery, verified, rejection),
             action: "command.rejected",
             reason,
             detail: json!({ "detail": rejection.to_string(), "routing_key": letter::printable(delivery.routing_key.as_str(), 255), "bytes": delivery.data.len() }),
@@ -253,6 +253,16 @@ pub(crate) async fn refuse(
         sink.emit(id, Event::CommandResult(result), correlation).await?.wait().await?;
     }
     acknowledge(delivery).await
+}
+
+/// Who is to be named in the audit trail: whoever holds the key, if the signature matched.
+fn signer(delivery: &Delivery, verified: Option<&Verified>, rejection: &Rejection) -> String {
+    match verified {
+        Some(verified) => format!("key:{}", verified.key),
+        None => letter::text_header(&delivery.properties, KEY_HEADER)
+            .filter(|_| rejection.is_about_the_key())
+            .map_or_else(|| "unauthenticated".to_owned(), |key| format!("key:{}", letter::printable(&key, 64))),
+    }
 }
 
 /// Records that an operator's copy of a command is about to be executed. Who and which replay are as the copy says: the

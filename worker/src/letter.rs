@@ -7,7 +7,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 use wafleet_protocol::rejection::Rejection;
-use wafleet_protocol::signing::{Audience, HeaderValue, Keyring, MAX_BODY_BYTES, RawProperties, Signed, Verified};
+use wafleet_protocol::signing::{
+    AUDIENCE_HEADER, Audience, EXPIRES_AT_HEADER, HeaderValue, ISSUED_AT_HEADER, KEY_HEADER, Keyring, MAX_BODY_BYTES,
+    RawProperties, SESSION_HEADER, SIGNATURE_HEADER, Signed, Verified, WORKSPACE_HEADER,
+};
 use wafleet_protocol::topology::{self, RetryTier};
 
 use crate::broker::message::Message;
@@ -19,6 +22,18 @@ pub(crate) const REPLAYED_BY_HEADER: &str = "x-wa-replayed-by";
 pub(crate) const REPLAY_ID_HEADER: &str = "x-wa-replay-id";
 /// The key that signed a command before an operator's key signed it again.
 pub(crate) const ORIGINAL_KEY_HEADER: &str = "x-wa-original-key";
+
+/// Without these a command that comes back is nobody's, or starts to be counted anew.
+const NEEDED_HEADERS: [&str; 8] = [
+    SIGNATURE_HEADER,
+    KEY_HEADER,
+    AUDIENCE_HEADER,
+    WORKSPACE_HEADER,
+    SESSION_HEADER,
+    ISSUED_AT_HEADER,
+    EXPIRES_AT_HEADER,
+    topology::ATTEMPT_HEADER,
+];
 
 /// Own headers carried along at most. A table that outgrows one AMQP frame would break the publishing connection.
 pub(crate) const MAX_HEADERS: usize = 48;
@@ -84,9 +99,8 @@ pub(crate) fn printable(text: &str, limit: usize) -> String {
 pub(crate) fn carried(delivery: &Delivery, more: impl IntoIterator<Item = (&'static str, String)>) -> BasicProperties {
     const PERSISTENT: u8 = 2;
     let mut headers = FieldTable::default();
-    let own = delivery.properties.headers().iter().flat_map(|table| table.inner());
-    for (name, value) in own.filter(|(name, value)| is_carried(name.as_str(), value)).take(MAX_HEADERS) {
-        headers.insert(name.clone(), value.clone());
+    for (name, value) in kept_headers(delivery.properties.headers().as_ref()) {
+        headers.insert(name.into(), value.clone());
     }
     for (name, value) in more {
         headers.insert(name.into(), AMQPValue::LongString(value.into()));
@@ -108,9 +122,13 @@ pub(crate) fn carried(delivery: &Delivery, more: impl IntoIterator<Item = (&'sta
     properties
 }
 
-/// Whether a header stays with a letter.
-pub(crate) fn is_carried(name: &str, value: &AMQPValue) -> bool {
-    is_ours(name) && is_small_text(value)
+/// The headers that stay with a letter: our own, as many and as long as is allowed, and what the signature needs before
+/// everything else, so that no flood of other names pushes it out.
+pub(crate) fn kept_headers(table: Option<&FieldTable>) -> impl Iterator<Item = (&str, &AMQPValue)> {
+    let own = table.into_iter().flat_map(FieldTable::inner).map(|(name, value)| (name.as_str(), value));
+    let mut own: Vec<_> = own.filter(|(name, value)| is_ours(name) && is_small_text(value)).collect();
+    own.sort_by_key(|(name, _)| !NEEDED_HEADERS.contains(name)); // stable: the rest stays in order
+    own.into_iter().take(MAX_HEADERS)
 }
 
 fn is_ours(name: &str) -> bool {
@@ -162,5 +180,29 @@ pub(crate) fn retry(delivery: &Delivery, tier: RetryTier, attempt: u32) -> Messa
         mandatory: true,
         properties: carried(delivery, more),
         body: delivery.data.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_headers_does_not_push_the_signature_out() {
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let mut table = FieldTable::default();
+        for number in 0..200 {
+            table.insert(format!("x-wa-a{number:03}").into(), text("junk"));
+        }
+        for name in NEEDED_HEADERS {
+            table.insert(name.into(), text("needed"));
+        }
+        table.insert("x-death".into(), text("the broker's"));
+        table.insert("x-wa-long".into(), text(&"x".repeat(MAX_HEADER_BYTES + 1)));
+        let kept: Vec<&str> = kept_headers(Some(&table)).map(|(name, _)| name).collect();
+        assert_eq!(kept.len(), MAX_HEADERS);
+        assert!(NEEDED_HEADERS.iter().all(|name| kept.contains(name)), "{kept:?}");
+        assert!(!kept.contains(&"x-death") && !kept.contains(&"x-wa-long"), "{kept:?}");
+        assert_eq!(kept_headers(None).count(), 0);
     }
 }

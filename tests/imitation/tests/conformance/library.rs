@@ -44,8 +44,11 @@ fn installed_packages() -> PathBuf {
         return page;
     }
     let own = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
+    // Each test is a process of its own and comes here: one installs, the others wait for it.
+    fs::create_dir_all(&own).expect("Cargo's directory for tests is writable");
+    let turn = fs::File::create(own.join("installing")).expect("Cargo's directory for tests is writable");
+    turn.lock().expect("a local file can be locked");
     if !own.join("node_modules/@wppconnect/wa-js").is_dir() {
-        fs::create_dir_all(&own).expect("Cargo's directory for tests is writable");
         for file in ["package.json", "package-lock.json"] {
             fs::copy(page.join(file), own.join(file)).expect("the in-page adapter names its packages");
         }
