@@ -7,6 +7,7 @@ mod bad_input;
 mod command_line;
 mod control;
 mod dlq;
+mod faults;
 mod harness;
 mod linking;
 mod main_job;

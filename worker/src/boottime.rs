@@ -18,6 +18,12 @@ impl BootInstant {
         Self(Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0)))
     }
 
+    /// The point so many milliseconds after boot.
+    #[must_use]
+    pub(crate) fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
     /// Milliseconds since boot.
     #[must_use]
     pub(crate) fn as_millis(self) -> u64 {

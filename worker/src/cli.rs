@@ -36,6 +36,9 @@ pub struct Cli {
 enum Command {
     /// Run a worker until SIGTERM: claim sessions, drive their browsers, publish their events.
     Worker,
+    /// What a worker starts beside itself: ends the worker's browsers when the worker is stopped or dead.
+    #[command(hide = true)]
+    Leash,
     /// Change the database schema.
     #[command(subcommand)]
     Migrate(migrate::Migrate),
@@ -129,6 +132,10 @@ pub(crate) struct Waiting {
 /// # Errors
 /// What went wrong, for the person at the terminal.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Command::Leash = cli.command {
+        crate::leash::run()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = Settings::read(cli.config.as_deref(), std::env::vars())?;
     match cli.command {
         Command::Worker => {
@@ -139,6 +146,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let ending = runtime(true)?.block_on(worker::run(config))?;
             Ok(if ending == Ending::Drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Leash => unreachable!("it needs no settings and was run above"),
         Command::Migrate(migrate) => runtime(false)?.block_on(migrate::run(migrate, &settings)),
         Command::Config(ConfigCommand::Check) => {
             Config::for_worker(&settings)?;

@@ -64,6 +64,14 @@ impl EventSink {
         self.workspace == workspace && self.session == *session
     }
 
+    /// Asked before anything is published on behalf of the owner that is no event. A bystander may always.
+    ///
+    /// # Errors
+    /// [`EmitError::Fenced`]: the session is not ours any more.
+    pub(crate) fn prove(&self) -> Result<(), EmitError> {
+        Ok(self.lease.as_ref().map_or(Ok(()), Lease::prove)?)
+    }
+
     /// An id for something that happens once and now.
     pub(crate) fn fresh_id() -> EventId {
         EventId::random(unix_ms(), rand::random())

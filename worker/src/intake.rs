@@ -195,6 +195,9 @@ pub(crate) async fn refuse(
     verified: Option<&Verified>,
     rejection: &Rejection,
 ) -> Result<(), IntakeError> {
+    if let Some(sink) = sink {
+        sink.prove()?; // the next owner refuses it
+    }
     let reason = rejection.reason();
     let id = delivery.properties.message_id().as_ref().map(|id| letter::printable(id.as_str(), 64));
     let session = verified.map(|verified| verified.session.as_str());

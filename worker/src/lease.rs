@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::boottime::BootInstant;
 use crate::config;
 use crate::database::{Database, DatabaseError};
+use crate::leash::Leash;
 
 /// Bound on one answer from Redis: well below the shortest renewal interval.
 const RESPONSE_LIMIT: Duration = Duration::from_millis(800);
@@ -115,6 +116,12 @@ impl Lease {
     /// Waits until the lease is lost. Cancel-safe.
     pub(crate) async fn lost(&self) {
         self.0.lost.cancelled().await;
+    }
+
+    /// Until when ownership is proven; the beginning of time once it is lost.
+    pub(crate) fn proven_until(&self) -> BootInstant {
+        let until = if self.0.lost.is_cancelled() { 0 } else { self.0.proven_until.load(Ordering::Acquire) };
+        BootInstant::from_millis(until)
     }
 
     fn extend(&self, proven_until: BootInstant) {
@@ -248,9 +255,9 @@ impl Leases {
         self.nudge(lease.session_id()).await;
     }
 
-    /// Renews all leases every third of their life, until `stop`. A lease that is lost, or cannot be proven in time, is
-    /// cancelled here.
-    pub(crate) async fn keep(&self, stop: CancellationToken) {
+    /// Renews all leases every third of their life, until `stop`, and lets the leash know. A lease that is lost, or cannot
+    /// be proven in time, is cancelled here.
+    pub(crate) async fn keep(&self, leash: &Leash, stop: CancellationToken) {
         let interval = self.ttl / 3;
         loop {
             let mut pause = interval;
@@ -273,6 +280,7 @@ impl Leases {
                         self.lose(lease, "not proven in time");
                     }
                 }
+                leash.renewed();
             }
             // An unproven lease must be cancelled at its deadline, not at the next renewal.
             let deadline = self.held().values().map(|lease| lease.0.proven_until.load(Ordering::Acquire)).min();
@@ -284,6 +292,14 @@ impl Leases {
                 () = self.changed.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
+        }
+    }
+
+    /// Gives every session up at once, because its browser could not be stopped in time if this worker were.
+    pub(crate) fn lose_all(&self, why: &'static str) {
+        let leases: Vec<Lease> = self.held().values().cloned().collect();
+        for lease in leases {
+            self.lose(&lease, why);
         }
     }
 

@@ -20,6 +20,7 @@ mod dead_letter;
 mod events;
 mod intake;
 mod lease;
+mod leash;
 mod letter;
 mod session;
 mod settle;

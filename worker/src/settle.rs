@@ -42,7 +42,7 @@ pub(crate) async fn settle(
     match outcome {
         Outcome::Succeeded(data) => finish(world, sink, fence, order, FinalState::Succeeded, data, None).await,
         Outcome::Failed(error) => finish(world, sink, fence, order, FinalState::Failed, None, Some(error)).await,
-        Outcome::Wait => put_aside(world, order, RetryTier::FiveSeconds, order.attempts()).await,
+        Outcome::Wait => put_aside(world, sink, order, RetryTier::FiveSeconds, order.attempts()).await,
         Outcome::Retry(error) => {
             let attempt = order.attempts() + 1;
             // A retry that would come back only after the end of the command's life is not a retry.
@@ -51,7 +51,7 @@ pub(crate) async fn settle(
             match tier {
                 Some(tier) => {
                     world.counters.count("commands.retried", error.code.as_str());
-                    put_aside(world, order, tier, attempt).await
+                    put_aside(world, sink, order, tier, attempt).await
                 }
                 None => {
                     let unknown = order.attempted && !matches!(error.code, ErrorCode::SessionNotReady);
@@ -73,7 +73,7 @@ pub(crate) async fn settle(
                 EventId::derive(until.unix_ms(), &["command.deferred", order.verified.message_id.as_str(), &moment]);
             let result = result(order, EventOutcome::Deferred, Some(until), Some(error), None);
             sink.emit(id, Event::CommandResult(result), order.correlation()).await?.wait().await?;
-            put_aside(world, order, tier, order.attempts()).await
+            put_aside(world, sink, order, tier, order.attempts()).await
         }
     }
 }
@@ -109,7 +109,14 @@ async fn finish(
     acknowledge(&order.delivery).await
 }
 
-async fn put_aside(world: &World, order: &Order, tier: RetryTier, attempt: u32) -> Result<(), IntakeError> {
+async fn put_aside(
+    world: &World,
+    sink: &EventSink,
+    order: &Order,
+    tier: RetryTier,
+    attempt: u32,
+) -> Result<(), IntakeError> {
+    sink.prove()?; // else the broker has given it to the next owner, and a second copy would be on its way
     world.publisher.publish(letter::retry(&order.delivery, tier, attempt)).await?;
     acknowledge(&order.delivery).await
 }

@@ -101,6 +101,7 @@ impl Supervisor {
         self.stop_unwanted().await;
         let room = self.world.config.capacity.saturating_sub(self.sessions.len());
         if room > 0
+            && self.world.leash.is_up()
             && let Err(error) = self.claim(room.min(CLAIMS_PER_TICK)).await
         {
             tracing::warn!(error, "no claims this time");

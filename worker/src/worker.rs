@@ -21,6 +21,7 @@ use crate::counters::Counters;
 use crate::database::Database;
 use crate::health::Vitals;
 use crate::lease::Leases;
+use crate::leash::Leash;
 use crate::logging::chain;
 use crate::snapshot;
 use crate::supervisor::Supervisor;
@@ -55,14 +56,9 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     let leases = Leases::new(&config.redis, database.clone(), config.worker_id.as_str(), config.lease_ttl)?;
     let (publisher, publisher_task) = publisher::channel();
     let (link_sender, link) = watch::channel(None);
-    let world = World {
-        config: Arc::clone(&config),
-        database,
-        leases,
-        publisher,
-        link,
-        counters: Arc::new(Counters::default()),
-    };
+    let counters = Arc::new(Counters::default());
+    let leash = Leash::new(Arc::clone(&counters));
+    let world = World { config: Arc::clone(&config), database, leases, leash, publisher, link, counters };
     let vitals = Arc::new(Vitals::new(world.clone())?);
     tracing::info!(worker_id = %config.worker_id, capacity = config.capacity, site = %config.browser.site, version = env!("CARGO_PKG_VERSION"), "worker starts");
     match &config.profile_keys {
@@ -78,8 +74,8 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     let consuming = tokio::spawn(consumer::run(config.amqp.clone(), name("consume"), link_sender, link_stop.clone()));
     let leases_stop = CancellationToken::new();
     let keeping = {
-        let (leases, stop) = (world.leases.clone(), leases_stop.clone());
-        tokio::spawn(async move { leases.keep(stop).await })
+        let (leases, leash, stop) = (world.leases.clone(), world.leash.clone(), leases_stop.clone());
+        tokio::spawn(async move { tokio::join!(leases.keep(&leash, stop.clone()), leash.keep(&leases, stop)) })
     };
     tokio::spawn(log_counts(world.clone(), drain.clone()));
 

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::database::Database;
 use crate::lease::Leases;
+use crate::leash::Leash;
 
 /// Handles to the world outside. Cheap to clone.
 #[derive(Clone)]
@@ -16,6 +17,7 @@ pub(crate) struct World {
     pub(crate) config: Arc<Config>,
     pub(crate) database: Database,
     pub(crate) leases: Leases,
+    pub(crate) leash: Leash,
     pub(crate) publisher: Publisher,
     pub(crate) link: Link,
     pub(crate) counters: Arc<Counters>,

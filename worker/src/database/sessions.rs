@@ -210,7 +210,8 @@ impl Database {
         let host = "UPDATE whatsapp_sessions SET status = ?, phone_number = COALESCE(?, phone_number), health_score = ?, \
                     qr_code = IF(? = 'qr_required', qr_code, NULL), \
                     last_connected_at = IF(?, UTC_TIMESTAMP(3), last_connected_at), last_activity_at = UTC_TIMESTAMP(3), \
-                    updated_at = UTC_TIMESTAMP(3) WHERE session_id = ?";
+                    updated_at = UTC_TIMESTAMP(3) WHERE session_id = ? AND EXISTS \
+                    (SELECT 1 FROM wafleet_sessions WHERE session_id = ? AND fence <= ?)";
         let host = sqlx::query(host)
             .bind(write.status)
             .bind(write.phone)
@@ -218,19 +219,23 @@ impl Database {
             .bind(write.status)
             .bind(write.connected)
             .bind(write.session_id)
+            .bind(write.session_id)
+            .bind(write.fence)
             .execute(&self.pool)
             .await;
         unless_host_schema(host)?;
         Ok(true)
     }
 
-    /// Writes the QR string for the host's page. `None` clears it.
+    /// Writes the QR string for the host's page.
     ///
     /// # Errors
     /// The database is away.
-    pub(crate) async fn write_qr(&self, session_id: &str, qr: Option<&str>) -> Result<(), DatabaseError> {
-        let update = "UPDATE whatsapp_sessions SET qr_code = ?, updated_at = UTC_TIMESTAMP(3) WHERE session_id = ?";
-        unless_host_schema(sqlx::query(update).bind(qr).bind(session_id).execute(&self.pool).await)?;
+    pub(crate) async fn write_qr(&self, session_id: &str, fence: u64, qr: &str) -> Result<(), DatabaseError> {
+        let update = "UPDATE whatsapp_sessions SET qr_code = ?, updated_at = UTC_TIMESTAMP(3) WHERE session_id = ? \
+                      AND EXISTS (SELECT 1 FROM wafleet_sessions WHERE session_id = ? AND fence <= ?)";
+        let query = sqlx::query(update).bind(qr).bind(session_id).bind(session_id).bind(fence);
+        unless_host_schema(query.execute(&self.pool).await)?;
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use wafleet_protocol::id::{SessionId, WorkspaceId};
 
 use crate::config::Browser;
 use crate::lease::Lease;
+use crate::leash::{Hold, Leash};
 use crate::logging::chain;
 use crate::snapshot::Snapshots;
 
@@ -26,6 +27,7 @@ pub(crate) struct Live {
     events: mpsc::Receiver<PageEvent>,
     ownership: tokio::task::JoinHandle<()>,
     lease: Lease,
+    _hold: Hold,
     session_dir: PathBuf,
 }
 
@@ -40,6 +42,7 @@ impl Live {
         workspace: WorkspaceId,
         session: &SessionId,
         lease: &Lease,
+        leash: &Leash,
         snapshots: Option<&Snapshots>,
     ) -> Result<Self, Cause> {
         let session_dir = session_dir(profile_root, workspace, session).map_err(|error| {
@@ -63,6 +66,15 @@ impl Live {
             tracing::error!(error = %chain(&error), "the browser did not start");
             Cause::StartFailed
         })?;
+        // Before the page: until here nothing of the session runs in it.
+        let hold = match leash.hold(chromium.pid(), lease.clone()).await {
+            Ok(hold) => hold,
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "a browser without a leash is not used");
+                chromium.close().await;
+                return Err(Cause::StartFailed);
+            }
+        };
         let options = PageOptions {
             url: browser.site.clone(),
             bundle: browser.bundle.clone(),
@@ -71,7 +83,7 @@ impl Live {
         match Page::open(&chromium, options).await {
             Ok((page, events)) => {
                 let ownership = tokio::spawn(tell_ownership(page.clone(), lease.clone()));
-                Ok(Self { chromium, page, events, ownership, lease: lease.clone(), session_dir })
+                Ok(Self { chromium, page, events, ownership, lease: lease.clone(), _hold: hold, session_dir })
             }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "the page did not open");

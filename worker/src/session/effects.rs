@@ -82,7 +82,7 @@ impl SessionActor {
     fn open(&mut self, old: Option<Live>, after: Duration) {
         let (browser, profile_root) = (self.world.config.browser.clone(), self.world.config.profile_root.clone());
         let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
-        let snapshots = self.snapshots.clone();
+        let (leash, snapshots) = (self.world.leash.clone(), self.snapshots.clone());
         // Never two browsers on one profile: an opening that was given up is dropped, and its browser with it.
         if let Some(opening) = self.opening.take() {
             opening.abort();
@@ -92,7 +92,8 @@ impl SessionActor {
                 old.close(true).await;
             }
             tokio::time::sleep(after).await;
-            let opened = Live::open(&browser, &profile_root, workspace, &session, &lease, snapshots.as_ref()).await;
+            let opened =
+                Live::open(&browser, &profile_root, workspace, &session, &lease, &leash, snapshots.as_ref()).await;
             Happening::Opened(opened)
         });
         self.opening = Some(opening);
@@ -104,7 +105,7 @@ impl SessionActor {
         let Some(old) = self.live.take() else { return };
         let (browser, profile_root) = (self.world.config.browser.clone(), self.world.config.profile_root.clone());
         let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
-        let snapshots = self.snapshots.clone();
+        let (leash, snapshots) = (self.world.leash.clone(), self.snapshots.clone());
         let opening = self.work.spawn(async move {
             // Reopening the tab is what was proven to bring the credentials to the disk; closing the whole browser this
             // early was seen to lose them once.
@@ -112,7 +113,8 @@ impl SessionActor {
                 tracing::warn!(error = %chain(&error), "the tab was not reopened before the browser is closed");
             }
             old.close_and_save(snapshots.as_ref()).await;
-            let opened = Live::open(&browser, &profile_root, workspace, &session, &lease, snapshots.as_ref()).await;
+            let opened =
+                Live::open(&browser, &profile_root, workspace, &session, &lease, &leash, snapshots.as_ref()).await;
             Happening::Reopened(opened)
         });
         self.opening = Some(opening);
@@ -171,8 +173,9 @@ impl SessionActor {
         });
         self.emit(EventSink::fresh_id(), event, Correlation::default()).await;
         let (database, session, code) = (self.world.database.clone(), self.session.clone(), code.to_owned());
+        let fence = self.lease.fence();
         self.work.spawn(async move {
-            if let Err(error) = database.write_qr(session.as_str(), Some(&code)).await {
+            if let Err(error) = database.write_qr(session.as_str(), fence, &code).await {
                 tracing::warn!(error = %chain(&error), "the host's row does not have the new QR");
             }
             Happening::Nothing

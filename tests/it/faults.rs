@@ -1,0 +1,3 @@
+//! What breaks on purpose, and what must hold all the same.
+
+mod ownership;
