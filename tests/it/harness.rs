@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use wafleet_tests::fleet::{Fleet, Letter};
-use wafleet_tests::services::{Addresses, Guard, RabbitMq};
+use wafleet_tests::services::{Addresses, OwnServices, Server};
+use wafleet_tests::wait;
 
 /// Waits until `gone` holds, for things that end by themselves.
 async fn eventually(what: &str, mut gone: impl FnMut() -> bool) -> Result<()> {
@@ -70,20 +71,55 @@ async fn the_exit_code_of_the_command_is_passed_on() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_broker_that_was_killed_comes_back_on_the_same_port() -> Result<()> {
-    let directory = Addresses::from_env()?.directory.join(format!("data/own-broker-{}", std::process::id()));
-    std::fs::create_dir_all(&directory)?;
-    tokio::task::spawn_blocking(move || {
-        let guard = std::sync::Arc::new(Guard::start(None)?);
-        let mut broker = RabbitMq::start(&directory, &directory, None, &guard)?;
-        let (url, first) = (broker.url(), broker.id());
-        broker.kill();
-        ensure!(broker.id().is_none());
-        broker.start_node()?;
-        ensure!(broker.url() == url && broker.id() != first && broker.id().is_some());
-        Ok(())
-    })
-    .await?
+async fn servers_of_a_tests_own_can_be_killed_and_come_back_as_they_were() -> Result<()> {
+    use wafleet_protocol::command::{Command, SessionStart};
+    use wafleet_tests::fleet::{Host, Posted, Target};
+
+    let mut own = OwnServices::start(&[Server::RabbitMq, Server::Redis, Server::MariaDb]).await?;
+    let fleet = Fleet::on(own.addresses()).await?;
+    let host = fleet.lasting_host().await?;
+    let start = Command::SessionStart(SessionStart::default());
+    let post = async |host: &Host| host.post(&host.letter(&Target::new("s1")?, &start)?).await;
+    ensure!(post(&host).await? == Posted::Routed);
+    let control = wafleet_protocol::topology::CONTROL;
+    ensure!(fleet.database().sessions().await?.is_empty());
+    ensure!(fleet.leases().await?.is_empty());
+
+    let ids = (own.rabbitmq()?.id(), own.redis()?.id(), own.mariadb()?.id());
+    own.rabbitmq()?.kill();
+    own.redis()?.kill();
+    own.mariadb()?.kill();
+    ensure!(
+        own.rabbitmq()?.id().is_none() && fleet.leases().await.is_err() && fleet.database().sessions().await.is_err()
+    );
+    own.rabbitmq()?.start_node()?;
+    own.redis()?.start_again()?;
+    own.mariadb()?.start_again()?;
+    let again = (own.rabbitmq()?.id(), own.redis()?.id(), own.mariadb()?.id());
+    ensure!(again.0.is_some() && again.0 != ids.0 && again.1 != ids.1 && again.2 != ids.2, "{ids:?} {again:?}");
+
+    // What was confirmed and committed is there, and the host application goes on by itself.
+    ensure!(fleet.database().sessions().await?.is_empty(), "the tables are there");
+    ensure!(fleet.leases().await?.is_empty());
+    ensure!(post(&host).await? == Posted::Routed);
+    let both = async || {
+        let fill = fleet.virtual_host().fill().await?;
+        Ok(fill.contains(&(control.to_owned(), 2)).then_some(()))
+    };
+    wait::until("both commands are in the queue", Duration::from_secs(20), both).await?;
+
+    // A read-only database takes no writes but the operator's.
+    own.mariadb()?.set_read_only(true).await?;
+    let write = "INSERT INTO wafleet_audit (actor, action) VALUES ('x', 'y')";
+    let refused = fleet.database().execute(write).await.err().context("it was written")?;
+    ensure!(format!("{refused:#}").contains("read-only"), "{refused:#}");
+    own.mariadb()?.set_read_only(false).await?;
+    fleet.database().execute(write).await?;
+
+    // A broker's control program reaches this node and no other.
+    let status = own.rabbitmq()?.control(&["list_vhosts"])?;
+    ensure!(status.contains(fleet.name()), "{status}");
+    Ok(())
 }
 
 #[tokio::test]

@@ -28,7 +28,8 @@ pub use asking::{failure, standing};
 pub use database::Database;
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use draft::Draft;
-pub use host::{Host, Posted, Target, new_command_id};
+use host::Line;
+pub use host::{Host, Posted, Posting, Target, new_command_id};
 pub use journal::{Entry, Journal, PATIENCE};
 pub use letter::{Letter, Order, unix_now};
 pub use records::{AuditRow, SessionRow};
@@ -79,8 +80,15 @@ impl Fleet {
     /// # Errors
     /// When this process does not belong to a run, or a service refuses.
     pub async fn start() -> anyhow::Result<Self> {
-        let addresses = Addresses::from_env()?;
-        let fleet = Self::without_tables(&addresses).await?;
+        Self::on(&Addresses::from_env()?).await
+    }
+
+    /// As [`start`](Self::start), on the servers at these addresses.
+    ///
+    /// # Errors
+    /// When a service refuses.
+    pub async fn on(addresses: &Addresses) -> anyhow::Result<Self> {
+        let fleet = Self::without_tables(addresses).await?;
         fleet.database.migrate().await?;
         Ok(fleet)
     }
@@ -131,6 +139,23 @@ impl Fleet {
         &self.redis.prefix
     }
 
+    /// The leases that are held, by key, with their owners.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn leases(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let client = redis::Client::open(self.redis.url.as_str())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let pattern = format!("{}:lease:*", self.redis.prefix);
+        let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await?;
+        let mut leases = Vec::new();
+        for key in keys {
+            let owner: Option<String> = redis::cmd("GET").arg(&key).query_async(&mut connection).await?;
+            leases.extend(owner.map(|owner| (key, owner)));
+        }
+        Ok(leases)
+    }
+
     /// The keys of the host application, the fleet and an operator: [`HOST_KEY`] and the others.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
@@ -173,7 +198,16 @@ impl Fleet {
     /// # Errors
     /// When the broker refuses.
     pub async fn host(&self) -> anyhow::Result<Host> {
-        Host::connect(self.virtual_host.url(), self.keyring.clone()).await
+        Host::connect(self.virtual_host.url(), self.keyring.clone(), Line::Once).await
+    }
+
+    /// As [`host`](Self::host), but it dials again whenever its connection is lost, and publishes again what was not
+    /// confirmed, as an application with an outbox does.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn lasting_host(&self) -> anyhow::Result<Host> {
+        Host::connect(self.virtual_host.url(), self.keyring.clone(), Line::Lasting).await
     }
 
     /// A worker of this fleet, to be adjusted and started.

@@ -90,9 +90,38 @@ impl Process {
     /// # Errors
     /// When it is gone.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let id = i32::try_from(self.id).ok().and_then(Pid::from_raw).context("no process id")?;
-        kill_process(id, signal).with_context(|| format!("{signal:?} to {self:?}"))
+        send(self.id, signal).with_context(|| self.command.clone())
     }
+}
+
+/// A process that was stopped (SIGSTOP). Dropping it lets the process go on, so that a test that fails can still end it.
+#[derive(Debug)]
+pub struct Frozen(u32);
+
+impl Frozen {
+    /// Stops a process.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn new(id: u32) -> anyhow::Result<Self> {
+        send(id, Signal::STOP)?;
+        Ok(Self(id))
+    }
+
+    /// Lets it go on.
+    pub fn thaw(self) {}
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // It may have been killed meanwhile.
+        let _ = send(self.0, Signal::CONT);
+    }
+}
+
+fn send(id: u32, signal: Signal) -> anyhow::Result<()> {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw).context("no process id")?;
+    kill_process(pid, signal).with_context(|| format!("{signal:?} to process {id}"))
 }
 
 /// Waits until no process names this path any more, and kills what still does after `grace`. For the end of a test: it

@@ -2,11 +2,12 @@
 //! directory, ended with the run however it ends.
 //!
 //! A run starts them once (`wafleet-services run -- …`) and its tests find them through the environment; what keeps
-//! tests apart is in [`crate::fleet`]. A test that must crash a server starts one of its own: [`RabbitMq::start`].
+//! tests apart is in [`crate::fleet`]. A test that stops or reconfigures a server starts one of its own: [`OwnServices`].
 
 mod certificates;
 mod guard;
 mod mariadb;
+mod own;
 mod process;
 mod rabbitmq;
 mod redis;
@@ -20,6 +21,7 @@ use anyhow::{Context, bail};
 pub use certificates::Certificates;
 pub use guard::Guard;
 pub use mariadb::MariaDb;
+pub use own::{OwnServices, Server};
 pub use rabbitmq::RabbitMq;
 pub use redis::Redis;
 

@@ -8,6 +8,7 @@ use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
 use wafleet_protocol::event::{Envelope, Event, SessionQr, SessionStatus, SessionStatusChanged};
 
 use crate::fleet::{Fleet, Host, PATIENCE, Target, WorkerBuilder};
+use crate::services::Addresses;
 
 /// Starts a session, to be linked by QR.
 pub const START: Command = Command::SessionStart(SessionStart { pairing_phone: None });
@@ -28,9 +29,19 @@ impl Stage {
     /// # Errors
     /// When a service refuses or the far end cannot listen.
     pub async fn set(options: Options) -> anyhow::Result<Self> {
+        Self::set_on(options, &Addresses::from_env()?).await
+    }
+
+    /// As [`set`](Self::set), on the servers at these addresses, which the test may stop: the host application dials
+    /// again when its broker comes back.
+    ///
+    /// # Errors
+    /// As for [`set`](Self::set).
+    pub async fn set_on(options: Options, addresses: &Addresses) -> anyhow::Result<Self> {
         let site = Imitation::start(options).await?;
-        let fleet = Fleet::start().await?;
-        let host = fleet.host().await?;
+        let fleet = Fleet::on(addresses).await?;
+        let host =
+            if *addresses == Addresses::from_env()? { fleet.host().await? } else { fleet.lasting_host().await? };
         Ok(Self { host, fleet, site })
     }
 

@@ -25,14 +25,15 @@ pub struct Departure {
     pub at_ms: u64,
     /// How often a page handed this id in, its own repetitions included.
     pub handed_in: u32,
-    /// How many of these were the page's own repetition of an unacknowledged message after a reconnection.
+    /// How many of these were the page's own repetition, after a reconnection, of a message that had left before. A
+    /// repetition of one that was cut off on its way is the first to leave, and no copy.
     pub resent: u32,
     /// Whether the cloud acknowledged it to the page.
     pub acknowledged: bool,
 }
 
 impl Departure {
-    /// How often it was sent on purpose: anything but 1 is a message sent twice.
+    /// How often it was sent on purpose, at least 1: anything else is a message sent twice.
     pub fn copies(&self) -> u32 {
         self.handed_in - self.resent
     }
@@ -84,7 +85,7 @@ impl Record {
             return false;
         }
         self.by_id.insert(key, self.departures.len());
-        self.departures.push(departure);
+        self.departures.push(Departure { resent: 0, ..departure });
         true
     }
 
@@ -126,6 +127,17 @@ mod tests {
         assert!(!record.hand_in(departure("A", 1)));
         let seen = &record.departures()[0];
         assert_eq!((seen.handed_in, seen.resent, seen.copies()), (2, 1, 1));
+    }
+
+    #[test]
+    fn a_message_that_leaves_only_by_the_pages_own_repetition_left_once() {
+        let mut record = Record::default();
+        assert!(record.hand_in(departure("A", 1)));
+        assert_eq!(record.departures()[0].copies(), 1);
+        record.hand_in(departure("A", 1));
+        assert_eq!(record.departures()[0].copies(), 1);
+        record.hand_in(departure("A", 0));
+        assert_eq!(record.departures()[0].copies(), 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The host application as the fleet sees it: publishes signed commands the way a Laravel application does (persistent,
 //! mandatory, confirmed) and consumes events from a queue of its own.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -11,7 +12,7 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Channel, Confirmation, Connection, ConnectionProperties};
+use lapin::{Channel, Confirmation, Connection, ConnectionProperties, Consumer};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
@@ -19,7 +20,7 @@ use wafleet_protocol::command::Command;
 use wafleet_protocol::event::Envelope;
 use wafleet_protocol::id::{CommandId, IdError, SessionId, WorkspaceId};
 use wafleet_protocol::lane::Lane;
-use wafleet_protocol::signing::{Audience, HeaderValue, Keyring, RawProperties, Signed};
+use wafleet_protocol::signing::{Audience, HeaderValue, Keyring, RawProperties, SESSION_HEADER, Signed};
 use wafleet_protocol::topology::{self, Argument, ExchangeKind, Topology, Value};
 
 use super::dead_letters::DeadLetters;
@@ -29,6 +30,34 @@ use super::{HOST_KEY, first_workspace};
 
 /// Bound on every single thing asked of the broker.
 const BROKER_LIMIT: Duration = Duration::from_secs(15);
+/// How long a host application with a lasting line keeps a command for a broker that is away.
+const OUTBOX_LIMIT: Duration = Duration::from_secs(300);
+/// Pause before a lost line is dialled again.
+const REDIAL_PAUSE: Duration = Duration::from_millis(200);
+/// The host application's queue for events.
+pub(crate) const EVENT_QUEUE: &str = "host.events";
+
+/// What the host application does when its connection is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    /// It says so, and that is its end.
+    Once,
+    /// It dials again.
+    Lasting,
+}
+
+/// A command that the broker has in a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posting {
+    /// When it was confirmed.
+    pub at: Instant,
+    /// The command's id, as it was sent.
+    pub id: String,
+    /// The command's type.
+    pub type_: String,
+    /// The session it is for.
+    pub session: String,
+}
 
 /// Whom a command is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,54 +90,54 @@ pub enum Posted {
 /// A connection of the host application.
 pub struct Host {
     connection: Connection,
-    commands: Channel,
+    url: String,
+    line: Line,
+    commands: Mutex<Option<Outlet>>,
     keyring: Keyring,
     journal: Journal,
+    posted: Mutex<Vec<Posting>>,
     // Collects events for as long as the host lives.
     _collector: AbortOnDropHandle<()>,
+}
+
+/// A channel with confirms, and the connection it needs if that is not the first one.
+struct Outlet {
+    channel: Channel,
+    _connection: Option<Connection>,
 }
 
 impl Host {
     /// Connects, declares the fleet's topology, and binds a queue for every event. A worker that starts later finds the
     /// topology as it would have declared it itself.
-    pub(super) async fn connect(url: &str, keyring: Keyring) -> anyhow::Result<Self> {
-        let properties = ConnectionProperties::default().with_connection_name("host application".into());
-        let connection = timeout(BROKER_LIMIT, Connection::connect(url, properties)).await??;
+    pub(super) async fn connect(url: &str, keyring: Keyring, line: Line) -> anyhow::Result<Self> {
+        let connection = dial(url).await?;
         declare(&connection, &topology::fleet()).await?;
-
-        let events = connection.create_channel().await?;
-        const QUEUE: &str = "host.events";
-        let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        events.queue_declare(QUEUE.into(), durable, FieldTable::default()).await?;
-        let bind = QueueBindOptions::default();
-        events.queue_bind(QUEUE.into(), topology::EVENTS.into(), "#".into(), bind, FieldTable::default()).await?;
-        let consume = BasicConsumeOptions::default();
-        let mut deliveries = events.basic_consume(QUEUE.into(), "host".into(), consume, FieldTable::default()).await?;
+        let mut deliveries = consume(&connection).await?;
 
         let (journal, state) = Journal::new();
-        let ring = keyring.clone();
+        let (ring, again) = (keyring.clone(), url.to_owned());
         let collector = tokio::spawn(async move {
-            let _channel = events; // closing it would end the consumer
-            let trouble = loop {
-                let delivery = match deliveries.next().await {
-                    Some(Ok(delivery)) => delivery,
-                    Some(Err(error)) => break format!("the event queue failed: {error}"),
-                    None => break "the event queue ended".to_owned(),
+            let mut own = None; // keeps a connection of the collector's own open
+            loop {
+                let end = collect(&mut deliveries, &ring, &state).await;
+                let trouble = match end {
+                    End::Line(_) if line == Line::Lasting => {
+                        (own, deliveries) = reconnect(&again).await;
+                        continue;
+                    }
+                    End::Line(trouble) | End::Event(trouble) => trouble,
                 };
-                if let Err(error) = record(&delivery, &ring, &state) {
-                    break format!("{error:#}");
-                }
-                if let Err(error) = delivery.acker.ack(BasicAckOptions::default()).await {
-                    break format!("acknowledging an event failed: {error}");
-                }
-            };
-            state.send_modify(|state| state.trouble = Some(trouble));
+                drop(own);
+                state.send_modify(|state| state.trouble = Some(trouble));
+                return;
+            }
         });
 
-        let commands = connection.create_channel().await?;
-        commands.confirm_select(ConfirmSelectOptions::default()).await?;
-        let collector = AbortOnDropHandle::new(collector);
-        Ok(Self { connection, commands, keyring, journal, _collector: collector })
+        let channel = confirmed_channel(&connection).await?;
+        let commands = Mutex::new(Some(Outlet { channel, _connection: None }));
+        let _collector = AbortOnDropHandle::new(collector);
+        let posted = Mutex::default();
+        Ok(Self { connection, url: url.to_owned(), line, commands, keyring, journal, posted, _collector })
     }
 
     /// The events so far, and those to come.
@@ -124,7 +153,12 @@ impl Host {
         DeadLetters::collect(&self.connection).await
     }
 
-    /// The broker connection, for what this type does not offer.
+    /// Every command that the broker has taken from this application, in order; one that was sent twice is there twice.
+    pub fn posted(&self) -> Vec<Posting> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first broker connection, for what this type does not offer.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -153,21 +187,55 @@ impl Host {
         Ok(Letter::signed(key, target, id, command, order))
     }
 
-    /// Publishes a letter as it is and waits until the broker has it.
+    /// Publishes a letter as it is and waits until the broker has it. On a lasting line it is published again until the
+    /// broker has confirmed it, so it may be there twice.
     ///
     /// # Errors
     /// When the broker refuses it or does not confirm in time.
     pub async fn post(&self, letter: &Letter) -> anyhow::Result<Posted> {
+        let started = Instant::now();
+        let posted = loop {
+            match self.publish(letter).await {
+                Ok(posted) => break posted,
+                Err(error) if self.line == Line::Once || started.elapsed() > OUTBOX_LIMIT => return Err(error),
+                Err(_) => {
+                    self.outlet().take();
+                    tokio::time::sleep(REDIAL_PAUSE).await;
+                }
+            }
+        };
+        if let (Posted::Routed, Some(id), Some(type_)) = (posted, &letter.message_id, &letter.type_) {
+            let session = letter.header(SESSION_HEADER).unwrap_or_default();
+            let posting = Posting { at: Instant::now(), id: id.clone(), type_: type_.clone(), session };
+            self.posted.lock().unwrap_or_else(PoisonError::into_inner).push(posting);
+        }
+        Ok(posted)
+    }
+
+    async fn publish(&self, letter: &Letter) -> anyhow::Result<Posted> {
+        let open = self.outlet().as_ref().map(|outlet| outlet.channel.clone());
+        let channel = match open {
+            Some(channel) => channel,
+            None => {
+                let connection = dial(&self.url).await?;
+                let channel = timeout(BROKER_LIMIT, confirmed_channel(&connection)).await??;
+                *self.outlet() = Some(Outlet { channel: channel.clone(), _connection: Some(connection) });
+                channel
+            }
+        };
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let (exchange, key) = (letter.exchange.as_str().into(), letter.routing_key.as_str().into());
-        let publish = async {
-            self.commands.basic_publish(exchange, key, options, &letter.body, letter.properties()).await?.await
-        };
+        let publish =
+            async { channel.basic_publish(exchange, key, options, &letter.body, letter.properties()).await?.await };
         match timeout(BROKER_LIMIT, publish).await.context("no confirm")?? {
             Confirmation::Ack(None) => Ok(Posted::Routed),
             Confirmation::Ack(Some(_)) => Ok(Posted::Returned),
             other => bail!("the broker refused the command: {other:?}"),
         }
+    }
+
+    fn outlet(&self) -> MutexGuard<'_, Option<Outlet>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a command on the normal lane and returns its id.
@@ -196,6 +264,67 @@ impl Host {
 /// Never: the text has the form of one.
 pub fn new_command_id() -> anyhow::Result<CommandId> {
     Ok(format!("test-{:032x}", rand::random::<u128>()).parse()?)
+}
+
+async fn dial(url: &str) -> anyhow::Result<Connection> {
+    let properties = ConnectionProperties::default().with_connection_name("host application".into());
+    Ok(timeout(BROKER_LIMIT, Connection::connect(url, properties)).await??)
+}
+
+async fn confirmed_channel(connection: &Connection) -> anyhow::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// The events, from a durable queue that is bound to all of them, and the channel they come by.
+async fn consume(connection: &Connection) -> anyhow::Result<(Channel, Consumer)> {
+    let events = connection.create_channel().await?;
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    events.queue_declare(EVENT_QUEUE.into(), durable, FieldTable::default()).await?;
+    let bind = QueueBindOptions::default();
+    events.queue_bind(EVENT_QUEUE.into(), topology::EVENTS.into(), "#".into(), bind, FieldTable::default()).await?;
+    let consume = BasicConsumeOptions::default();
+    let consumer = events.basic_consume(EVENT_QUEUE.into(), "host".into(), consume, FieldTable::default()).await?;
+    Ok((events, consumer))
+}
+
+async fn reconnect(url: &str) -> (Option<Connection>, (Channel, Consumer)) {
+    loop {
+        let attempt = async {
+            let connection = dial(url).await?;
+            let deliveries = timeout(BROKER_LIMIT, consume(&connection)).await??;
+            anyhow::Ok((Some(connection), deliveries))
+        };
+        match attempt.await {
+            Ok(connected) => return connected,
+            Err(_) => tokio::time::sleep(REDIAL_PAUSE).await, // before the next try
+        }
+    }
+}
+
+/// Why no more events are collected.
+enum End {
+    /// The connection is lost.
+    Line(String),
+    /// Something arrived that is no event of ours.
+    Event(String),
+}
+
+async fn collect((_, deliveries): &mut (Channel, Consumer), ring: &Keyring, state: &watch::Sender<State>) -> End {
+    loop {
+        let delivery = match deliveries.next().await {
+            Some(Ok(delivery)) => delivery,
+            Some(Err(error)) => return End::Line(format!("the event queue failed: {error}")),
+            None => return End::Line("the event queue ended".to_owned()),
+        };
+        if let Err(error) = record(&delivery, ring, state) {
+            return End::Event(format!("{error:#}"));
+        }
+        if let Err(error) = delivery.acker.ack(BasicAckOptions::default()).await {
+            return End::Line(format!("acknowledging an event failed: {error}"));
+        }
+    }
 }
 
 /// Verifies one delivery as a host application must, and writes it down.

@@ -71,6 +71,14 @@ impl Letter {
         self.set_header(name, AMQPValue::LongString(text.into()));
     }
 
+    /// The header `name`, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.headers.iter().find(|(found, _)| found == name).and_then(|(_, value)| match value {
+            AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
+            _ => None,
+        })
+    }
+
     /// Takes the header `name` out.
     pub fn remove_header(&mut self, name: &str) {
         self.headers.retain(|(found, _)| found != name);

@@ -1,5 +1,7 @@
 //! What the fleet has written into the database, as far as tests ask for it.
 
+use std::collections::BTreeSet;
+
 use sqlx::{FromRow, Row};
 
 use super::Database;
@@ -86,6 +88,16 @@ impl Database {
         let select = "SELECT session_id, workspace_id, status FROM whatsapp_sessions ORDER BY session_id";
         let rows = sqlx::query(select).fetch_all(self.pool()).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+    }
+
+    /// The commands in the archive of dead letters.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn dead_commands(&self) -> anyhow::Result<BTreeSet<String>> {
+        let select = "SELECT DISTINCT command_id FROM wafleet_dead_letters WHERE command_id IS NOT NULL";
+        let ids: Vec<String> = sqlx::query_scalar(select).fetch_all(self.pool()).await?;
+        Ok(ids.into_iter().collect())
     }
 
     /// The commands in the ledger: id, type and state, by id.

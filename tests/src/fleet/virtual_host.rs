@@ -56,6 +56,18 @@ impl VirtualHost {
         Ok(names.filter_map(|queue| queue["name"].as_str().map(str::to_owned)).collect())
     }
 
+    /// How many messages each queue holds, ready or unacknowledged. Figures are up to a second old.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn fill(&self) -> anyhow::Result<Vec<(String, u64)>> {
+        let all = self.call("GET", &format!("queues/{}?columns=name,messages", self.name), None).await?;
+        let queues = all.as_array().into_iter().flatten();
+        // A queue that was just declared has no figures yet.
+        let fill = |queue: &Value| Some((queue["name"].as_str()?.to_owned(), queue["messages"].as_u64().unwrap_or(0)));
+        Ok(queues.filter_map(fill).collect())
+    }
+
     /// Closes every connection to this virtual host, as a restart of the broker would, as soon as the management API
     /// knows of `expected` or more (it learns of them a moment late). Returns how many there were.
     ///

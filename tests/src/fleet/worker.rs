@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use wafleet::health::Heartbeat;
 
 use super::Fleet;
+use crate::processes::Frozen;
 use crate::services::Guard;
 
 /// How long a worker may take to be ready.
@@ -240,6 +241,23 @@ impl Worker {
             ensure!(started.elapsed() < within, "worker {} is still running after {within:?}", self.name());
             tokio::time::sleep(Duration::from_millis(20)).await; // between two questions
         }
+    }
+
+    /// Whether it has not ended yet.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
+        Ok(self.try_wait()?.is_none())
+    }
+
+    /// Stops the process, and it alone (SIGSTOP): its browsers go on. It goes on when the answer is dropped.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn freeze(&self) -> anyhow::Result<Frozen> {
+        ensure!(self.ended.is_none(), "worker {} has ended", self.name());
+        Frozen::new(self.pid())
     }
 
     /// Asks it to drain (SIGTERM) and waits for the end.

@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use super::process::find;
 
 /// Files in PEM.
+#[derive(Debug, Clone)]
 pub struct Certificates {
     /// The authority, which clients have to be told of.
     pub(super) authority: PathBuf,

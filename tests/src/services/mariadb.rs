@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use sqlx::mysql::MySqlConnection;
+use sqlx::{AssertSqlSafe, Connection};
 
 use super::Guard;
 use super::certificates::Certificates;
@@ -14,12 +16,15 @@ use super::process::{Process, dial, find, free_ports, secret};
 /// The redo log's size. The prepared directory and the server must agree, and the default of 96 MB would be copied each time.
 const LOG_FILE_SIZE: &str = "--innodb-log-file-size=8M";
 
-/// A running MariaDB.
+/// A MariaDB, running unless it was killed.
 pub struct MariaDb {
     port: u16,
     password: String,
-    // Held only to end with it.
-    _process: Process,
+    data: PathBuf,
+    log: PathBuf,
+    certificates: Certificates,
+    guard: Arc<Guard>,
+    process: Option<Process>,
 }
 
 impl MariaDb {
@@ -38,40 +43,91 @@ impl MariaDb {
     ) -> anyhow::Result<Self> {
         let server = find("mariadbd").context("mariadbd is missing")?;
         let template = prepare(&server, templates, logs)?;
-        let tables = data.join("tables");
-        copy(&template, &tables).context("copying the prepared data directory")?;
-
+        copy(&template, &data.join("tables")).context("copying the prepared data directory")?;
         // Its own, because a server that starts removes the temporary files of others from a shared one.
-        let temporary = data.join("tmp");
-        std::fs::create_dir_all(&temporary)?;
+        std::fs::create_dir_all(data.join("tmp"))?;
 
         let [port] = free_ports()?;
         let password = secret()?;
-        // Run by the server before it listens. The accounts of a fresh installation have no password.
-        let accounts = data.join("accounts.sql");
+        // Run by the server before it listens, at each start. The accounts of a fresh installation have no password.
+        // Only the operator may write to a server that is read-only.
         std::fs::write(
-            &accounts,
+            data.join("accounts.sql"),
             format!(
                 "DELETE FROM mysql.global_priv WHERE User <> 'mariadb.sys';\nFLUSH PRIVILEGES;\n\
                  CREATE USER 'wafleet'@'127.0.0.1' IDENTIFIED BY '{password}';\n\
-                 GRANT ALL ON *.* TO 'wafleet'@'127.0.0.1' WITH GRANT OPTION;\n"
+                 GRANT ALL ON *.* TO 'wafleet'@'127.0.0.1' WITH GRANT OPTION;\n\
+                 REVOKE READ_ONLY ADMIN ON *.* FROM 'wafleet'@'127.0.0.1';\n\
+                 CREATE USER 'operator'@'127.0.0.1' IDENTIFIED BY '{password}';\n\
+                 GRANT ALL ON *.* TO 'operator'@'127.0.0.1';\n"
             ),
         )?;
+        let mut mariadb = Self {
+            port,
+            password,
+            data: data.to_owned(),
+            log: logs.join("mariadb.log"),
+            certificates: certificates.clone(),
+            guard: Arc::clone(guard),
+            process: None,
+        };
+        mariadb.start_again()?;
+        Ok(mariadb)
+    }
 
-        let mut command = Command::new(server);
+    /// Starts it after [`kill`](Self::kill): same port, same data. Does nothing while it runs.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        if self.process.is_some() {
+            return Ok(());
+        }
+        let port = self.port;
+        let mut process = Process::spawn("mariadb", self.command()?, &self.log, &self.guard)?;
+        process.wait_until_ready(|| answers(port))?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Ends it as a crash would (SIGKILL). What was committed is there again after [`start_again`](Self::start_again).
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// The process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Refuses every write of the account in [`url`](Self::url), or takes them again. A restart takes them again, too.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn set_read_only(&self, read_only: bool) -> anyhow::Result<()> {
+        let url = format!("mysql://operator:{}@127.0.0.1:{}", self.password, self.port);
+        let mut connection = MySqlConnection::connect(&url).await?;
+        let set = AssertSqlSafe(format!("SET GLOBAL read_only = {}", u8::from(read_only)));
+        sqlx::raw_sql(set).execute(&mut connection).await?;
+        connection.close().await?;
+        Ok(())
+    }
+
+    fn command(&self) -> anyhow::Result<Command> {
+        let mut command = Command::new(find("mariadbd").context("mariadbd is missing")?);
         command.arg("--no-defaults");
-        command.arg(argument("--datadir=", &tables));
-        command.arg(argument("--init-file=", &accounts));
-        command.arg(argument("--tmpdir=", &temporary));
+        command.arg(argument("--datadir=", &self.data.join("tables")));
+        command.arg(argument("--init-file=", &self.data.join("accounts.sql")));
+        command.arg(argument("--tmpdir=", &self.data.join("tmp")));
         // For clients that ask for TLS; the others are served as well.
-        command.arg(argument("--ssl-cert=", &certificates.certificate));
-        command.arg(argument("--ssl-key=", &certificates.key));
-        command.arg(argument("--ssl-ca=", &certificates.authority));
+        command.arg(argument("--ssl-cert=", &self.certificates.certificate));
+        command.arg(argument("--ssl-key=", &self.certificates.key));
+        command.arg(argument("--ssl-ca=", &self.certificates.authority));
         if rustix::process::geteuid().is_root() {
             command.arg("--user=root");
         }
         command.args([
-            &format!("--port={port}"),
+            &format!("--port={}", self.port),
             "--bind-address=127.0.0.1",
             // Relative to the data directory, because a socket's path may have 107 bytes at most.
             "--socket=server.sock",
@@ -85,13 +141,11 @@ impl MariaDb {
             "--max-allowed-packet=64M",
             "--innodb-buffer-pool-size=64M",
             LOG_FILE_SIZE,
-            // The data is thrown away: no need to wait for the disk.
-            "--innodb-flush-log-at-trx-commit=0",
+            // A killed server keeps what it committed, a power cut is not tried: no need to wait for the disk.
+            "--innodb-flush-log-at-trx-commit=2",
             "--innodb-doublewrite=0",
         ]);
-        let mut process = Process::spawn("mariadb", command, &logs.join("mariadb.log"), guard)?;
-        process.wait_until_ready(|| answers(port))?;
-        Ok(Self { port, password, _process: process })
+        Ok(command)
     }
 
     /// `mysql://…` without a database, of an account that may do everything.

@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::Guard;
 use super::certificates::Certificates;
@@ -109,14 +109,43 @@ impl RabbitMq {
         self.node.as_ref().map(Process::id)
     }
 
+    /// Runs `rabbitmqctl` against this node, for instance `["set_vm_memory_high_watermark", "0.00001"]`, and gives its
+    /// output. It takes seconds, because it starts an Erlang machine of its own.
+    ///
+    /// # Errors
+    /// When the node is not there or refuses.
+    pub fn control(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let server = script().context("rabbitmq-server is missing")?;
+        let mut command = Command::new(server.with_file_name("rabbitmqctl"));
+        command.args(["--longnames", "--node", &self.node_name(), "--quiet"]).args(arguments);
+        let output = command
+            .current_dir(&self.home)
+            .env("HOME", &self.home)
+            .env("ERL_EPMD_PORT", self.ports.mapper.to_string())
+            .env("RABBITMQ_CONF_ENV_FILE", self.home.join("none.conf"))
+            .stdin(Stdio::null())
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "rabbitmqctl {arguments:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// A long name with an address needs no name service, not even /etc/hosts.
+    fn node_name(&self) -> String {
+        format!("wafleet-{}@127.0.0.1", self.ports.amqp)
+    }
+
     fn command(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(script().context("rabbitmq-server is missing")?);
         let home = &self.home;
         command
             .current_dir(home)
             .env("HOME", home) // the cookie is read from here
-            // A long name with an address needs no name service, not even /etc/hosts.
-            .env("RABBITMQ_NODENAME", format!("wafleet-{}@127.0.0.1", self.ports.amqp))
+            .env("RABBITMQ_NODENAME", self.node_name())
             .env("RABBITMQ_USE_LONGNAME", "true")
             .env("RABBITMQ_NODE_PORT", self.ports.amqp.to_string())
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")

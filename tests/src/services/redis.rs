@@ -1,7 +1,7 @@
 //! A private Redis: no persistence, nothing evicted, a password.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -11,13 +11,16 @@ use super::Guard;
 use super::certificates::Certificates;
 use super::process::{Process, dial, find, free_ports, secret};
 
-/// A running Redis.
+/// A Redis, running unless it was killed.
 pub struct Redis {
     port: u16,
     tls_port: u16,
     password: String,
-    // Held only to end with it.
-    _process: Process,
+    data: PathBuf,
+    log: PathBuf,
+    certificates: Certificates,
+    guard: Arc<Guard>,
+    process: Option<Process>,
 }
 
 impl Redis {
@@ -29,19 +32,57 @@ impl Redis {
         let [port, tls_port] = free_ports()?;
         let password = secret()?;
         std::fs::create_dir_all(data)?;
+        let mut redis = Self {
+            port,
+            tls_port,
+            password,
+            data: data.to_owned(),
+            log: logs.join("redis.log"),
+            certificates: certificates.clone(),
+            guard: Arc::clone(guard),
+            process: None,
+        };
+        redis.start_again()?;
+        Ok(redis)
+    }
+
+    /// Starts it after [`kill`](Self::kill): same ports, same password, nothing in it. Does nothing while it runs.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        if self.process.is_some() {
+            return Ok(());
+        }
+        let (port, password) = (self.port, self.password.clone());
+        let mut process = Process::spawn("redis", self.command()?, &self.log, &self.guard)?;
+        process.wait_until_ready(|| answers(port, &password))?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Ends it as a crash would (SIGKILL). It keeps nothing on disk, so everything in it is gone.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// The process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    fn command(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(find("redis-server").context("redis-server is missing")?);
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
-        command.args(["--tls-port", &tls_port.to_string(), "--tls-auth-clients", "no"]);
-        command.arg("--tls-cert-file").arg(&certificates.certificate);
-        command.arg("--tls-key-file").arg(&certificates.key);
-        command.arg("--tls-ca-cert-file").arg(&certificates.authority);
-        command.arg("--dir").arg(data);
-        command.args(["--requirepass", &password]);
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--tls-port", &self.tls_port.to_string(), "--tls-auth-clients", "no"]);
+        command.arg("--tls-cert-file").arg(&self.certificates.certificate);
+        command.arg("--tls-key-file").arg(&self.certificates.key);
+        command.arg("--tls-ca-cert-file").arg(&self.certificates.authority);
+        command.arg("--dir").arg(&self.data);
+        command.args(["--requirepass", &self.password]);
         command.args(["--save", "", "--appendonly", "no"]);
         command.args(["--maxmemory-policy", "noeviction", "--daemonize", "no"]);
-        let mut process = Process::spawn("redis", command, &logs.join("redis.log"), guard)?;
-        process.wait_until_ready(|| answers(port, &password))?;
-        Ok(Self { port, tls_port, password, _process: process })
+        Ok(command)
     }
 
     /// `redis://…`, password included.

@@ -56,7 +56,7 @@ pub(crate) async fn send(
 /// Finds out what became of a message that was begun in time, when it is too late to send it.
 pub(crate) async fn look_up(page: &Page, order: &Order, message: &MessageSend) -> Outcome {
     let message_id = MessageId::for_command(&order.verified.message_id, &order.verified.session);
-    match page.find_message(&message.to.to_string(), message_id.as_str()).await {
+    match page.find_message(message.to.as_ref(), message_id.as_str()).await {
         Ok(Some(sent)) => judge(&sent, message_id.as_str()),
         Ok(None) | Err(_) => Outcome::Retry(CommandError::new(
             ErrorCode::Interrupted,

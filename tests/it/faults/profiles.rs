@@ -1,0 +1,1 @@
+//! What breaks at profiles and snapshots.
