@@ -8,6 +8,7 @@ export PATH := $(PATH):/usr/sbin:/sbin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVICES := $(TARGET)/debug/wafleet-services
 PAGE := worker/browser/page
+LARAVEL := tests/laravel
 
 .PHONY: help
 help: ## Show this list
@@ -30,7 +31,7 @@ run: build ## Keep private services and a worker up until Ctrl-C
 	@$(SERVICES) run -- $(TARGET)/debug/wafleet-local
 
 .PHONY: test
-test: build $(PAGE)/node_modules/.package-lock.json ## Run all tests, in parallel, on private services
+test: build $(PAGE)/node_modules/.package-lock.json $(LARAVEL)/node_modules/.package-lock.json ## Run all tests, in parallel, on private services
 	npm --prefix $(PAGE) test
 	cargo test --locked --workspace --doc
 	@if cargo nextest --version >/dev/null 2>&1; then \
@@ -38,6 +39,11 @@ test: build $(PAGE)/node_modules/.package-lock.json ## Run all tests, in paralle
 	else \
 		set -x; $(SERVICES) run -- cargo test --locked --workspace --lib --bins --tests --no-fail-fast; \
 	fi
+	$(SERVICES) run -- $(LARAVEL)/run
+
+.PHONY: laravel
+laravel: build $(LARAVEL)/node_modules/.package-lock.json ## Run the tests of the Laravel package only
+	$(SERVICES) run -- $(LARAVEL)/run
 
 .PHONY: check
 check: setup $(PAGE)/node_modules/.package-lock.json ## Format, lints, types, test vectors, documentation, dependencies
@@ -45,6 +51,8 @@ check: setup $(PAGE)/node_modules/.package-lock.json ## Format, lints, types, te
 	npm --prefix $(PAGE) run check
 	python3 protocol/vectors/check.py
 	node protocol/vectors/check.mjs
+	php protocol/vectors/check.php
+	composer --no-interaction validate --no-check-publish --quiet protocol/laravel/composer.json
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 	cargo test --locked --quiet -p wafleet-tests --test supply_chain
@@ -62,9 +70,9 @@ fmt: ## Format the Rust code
 .PHONY: clean
 clean: ## Remove everything that was built, and the logs of test runs
 	cargo clean
-	rm -rf $(PAGE)/node_modules $(PAGE)/dist
+	rm -rf $(PAGE)/node_modules $(PAGE)/dist $(LARAVEL)/node_modules
 
 # npm writes this file last.
-$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json
-	npm --prefix $(PAGE) ci --no-audit --no-fund
+$(PAGE)/node_modules/.package-lock.json $(LARAVEL)/node_modules/.package-lock.json: %/node_modules/.package-lock.json: %/package-lock.json
+	npm --prefix $* ci --no-audit --no-fund
 	@touch $@

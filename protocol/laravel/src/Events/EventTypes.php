@@ -1,0 +1,39 @@
+<?php
+
+namespace Wafleet\Laravel\Events;
+
+use Wafleet\Laravel\Inbox\Envelope;
+
+/** From the types on the wire to the classes here. */
+final class EventTypes
+{
+    public const CLASSES = [
+        'session.status' => WhatsAppSessionStatusChanged::class,
+        'session.qr' => WhatsAppQRGenerated::class,
+        'session.code' => WhatsAppLinkCodeGenerated::class,
+        'message.received' => WhatsAppMessageReceived::class,
+        'message.sent' => WhatsAppMessageSent::class,
+        'message.ack' => WhatsAppMessageAcked::class,
+        'command.result' => WhatsAppCommandFinished::class,
+        'runtime.incompatible' => WhatsAppRuntimeIncompatible::class,
+    ];
+
+    /** @param bool $advanced of an ack: whether it raised the message's level */
+    public static function event(Envelope $envelope, bool $advanced = true): Event
+    {
+        if ($envelope->version !== Envelope::VERSION) {
+            return new WhatsAppUnknownEvent($envelope);
+        }
+
+        return match (self::CLASSES[$envelope->type] ?? null) {
+            null => new WhatsAppUnknownEvent($envelope),
+            WhatsAppMessageAcked::class => new WhatsAppMessageAcked($envelope, $advanced),
+            WhatsAppCommandFinished::class => match ($envelope->get('outcome')) {
+                'succeeded', 'failed', 'unknown' => new WhatsAppCommandFinished($envelope),
+                'deferred' => new WhatsAppCommandDeferred($envelope),
+                default => new WhatsAppUnknownEvent($envelope),
+            },
+            default => new (self::CLASSES[$envelope->type])($envelope),
+        };
+    }
+}

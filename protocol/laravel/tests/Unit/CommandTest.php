@@ -1,0 +1,86 @@
+<?php
+
+namespace Wafleet\Laravel\Tests\Unit;
+
+use DateInterval;
+use PHPUnit\Framework\TestCase;
+use Wafleet\Laravel\Command;
+use Wafleet\Laravel\Exceptions\InvalidCommand;
+
+final class CommandTest extends TestCase
+{
+    public function test_bodies_are_the_golden_ones(): void
+    {
+        $metadata = ['campaign' => 17, 'rate' => 1.0, 'tags' => ['a', 'ü'], 'empty' => []];
+        $commands = [
+            'message.send' => Command::text(7, 's1', '4915112345678@c.us', "Grüße 👋\nzweite Zeile", 'order-4711', metadata: $metadata),
+            'message.send-to-group' => Command::text(7, 's1', '120363012345678901@g.us', 'Hallo alle'),
+            'message.send-to-lid' => Command::text(7, 's1', '123456789012345@lid', 'Hallo'),
+            'session.link_code' => Command::control('session.link_code', 7, 's1', ['phone' => '4915112345678']),
+            'session.logout' => Command::control('session.logout', 7, 's1'),
+            'session.start' => Command::control('session.start', 7, 's1'),
+            'session.start-by-code' => Command::control('session.start', 7, 's1', ['pairing_phone' => '4915112345678'], $metadata),
+            'session.status' => Command::control('session.status', 7, 's1'),
+            'session.stop' => Command::control('session.stop', 7, 's1'),
+        ];
+        $golden = array_map(fn ($file) => basename($file, '.json'), glob(dirname(__DIR__, 3).'/tests/golden/command/*.json'));
+        $this->assertSame([], array_diff(array_keys($commands), $golden));
+        foreach ($commands as $name => $command) {
+            $expected = json_decode(file_get_contents(dirname(__DIR__, 3)."/tests/golden/command/{$name}.json"), true);
+            // Absent and null are the same.
+            $expected['data'] = array_filter($expected['data'], fn ($value) => $value !== null);
+            $this->assertSame($expected, json_decode($command->body, true), $name);
+        }
+        $this->assertStringContainsString('"data":{}', $commands['session.stop']->body, 'an empty map is a map');
+        $this->assertStringContainsString('"rate":1.0', $commands['message.send']->body);
+    }
+
+    public function test_each_lane_has_its_route_and_its_life(): void
+    {
+        $this->assertSame(['control', 300], [($c = Command::control('session.stop', 7, 's1'))->routingKey(), $c->lifetime]);
+        $this->assertSame(['s1.normal', 86_400], [($c = Command::text(7, 's1', '12345', 'a'))->routingKey(), $c->lifetime]);
+        $this->assertSame(['s1.campaign', 604_800], [($c = Command::text(7, 's1', '12345', 'a', lane: 'campaign'))->routingKey(), $c->lifetime]);
+        $this->assertSame(90, Command::text(7, 's1', '12345', 'a', validFor: 90)->lifetime);
+        $this->assertSame(3600, Command::text(7, 's1', '12345', 'a', validFor: new DateInterval('PT1H'))->lifetime);
+        $this->assertEqualsWithDelta(60, Command::text(7, 's1', '12345', 'a', validFor: new \DateTimeImmutable('+1 minute'))->lifetime, 1);
+    }
+
+    public function test_phone_numbers_may_be_written_as_people_do(): void
+    {
+        foreach (['+49 151 123-45678', '49 (151) 12345678', '4915112345678'] as $number) {
+            $this->assertSame('4915112345678', Command::phone($number));
+        }
+    }
+
+    public function test_what_the_fleet_would_refuse_is_refused_here(): void
+    {
+        $bad = [
+            fn () => Command::text(7, 's1', '0151 12345678', 'a'),
+            fn () => Command::text(7, 's1', 'anna', 'a'),
+            fn () => Command::text(7, 's1', '4915112345678@example.com', 'a'),
+            fn () => Command::text(7, 's1', '12345', ''),
+            fn () => Command::text(7, 's1', '12345', "a\0"),
+            fn () => Command::text(7, 's1', '12345', "\xff"),
+            fn () => Command::text(7, 's1', '12345', str_repeat('a', 65_537)),
+            fn () => Command::text(7, 's1', '12345', 'a', ref: "a\nb"),
+            fn () => Command::text(7, 's1', '12345', 'a', ref: str_repeat('ü', 256)),
+            fn () => Command::text(7, 's1', '12345', 'a', lane: 'express'),
+            fn () => Command::text(7, 's1', '12345', 'a', validFor: 31 * 86_400),
+            fn () => Command::text(7, 's1', '12345', 'a', validFor: 0),
+            fn () => Command::text(7, 'auto', '12345', 'a'),
+            fn () => Command::text(7, '../s1', '12345', 'a'),
+            fn () => Command::text(0, 's1', '12345', 'a'),
+            fn () => Command::text(7, 's1', '12345', 'a', metadata: ['a', 'b']),
+            fn () => Command::text(7, 's1', '12345', 'a', metadata: ['a' => str_repeat('x', 8192)]),
+        ];
+        foreach ($bad as $at => $make) {
+            try {
+                $make();
+                $this->fail("case {$at} was accepted");
+            } catch (InvalidCommand $error) {
+                $this->assertNotSame('', $error->getMessage());
+            }
+        }
+        $this->assertCount(17, $bad);
+    }
+}
