@@ -9,6 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SERVICES := $(TARGET)/debug/wafleet-services
 PAGE := worker/browser/page
 LARAVEL := tests/laravel
+REFERENCE := protocol/reference
 
 .PHONY: help
 help: ## Show this list
@@ -46,12 +47,13 @@ laravel: build $(LARAVEL)/node_modules/.package-lock.json ## Run the tests of th
 	$(SERVICES) run -- $(LARAVEL)/run
 
 .PHONY: check
-check: setup $(PAGE)/node_modules/.package-lock.json ## Format, lints, types, test vectors, documentation, dependencies
+check: setup $(PAGE)/node_modules/.package-lock.json $(REFERENCE)/node_modules/.package-lock.json ## Format, lints, types, test vectors, documentation, dependencies
 	cargo fmt --all --check
 	npm --prefix $(PAGE) run check
 	python3 protocol/vectors/check.py
 	node protocol/vectors/check.mjs
 	php protocol/vectors/check.php
+	npm --prefix $(REFERENCE) run check
 	composer --no-interaction validate --no-check-publish --quiet protocol/laravel/composer.json
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
@@ -70,9 +72,9 @@ fmt: ## Format the Rust code
 .PHONY: clean
 clean: ## Remove everything that was built, and the logs of test runs
 	cargo clean
-	rm -rf $(PAGE)/node_modules $(PAGE)/dist $(LARAVEL)/node_modules
+	rm -rf $(PAGE)/node_modules $(PAGE)/dist $(LARAVEL)/node_modules $(REFERENCE)/node_modules
 
 # npm writes this file last.
-$(PAGE)/node_modules/.package-lock.json $(LARAVEL)/node_modules/.package-lock.json: %/node_modules/.package-lock.json: %/package-lock.json
+$(PAGE)/node_modules/.package-lock.json $(LARAVEL)/node_modules/.package-lock.json $(REFERENCE)/node_modules/.package-lock.json: %/node_modules/.package-lock.json: %/package-lock.json
 	npm --prefix $* ci --no-audit --no-fund
 	@touch $@
