@@ -1,6 +1,6 @@
 //! Sealed profiles: a session goes on where its profile was never seen, without a new code, and only from a whole one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -8,7 +8,7 @@ use sqlx::Row;
 use wafleet_imitation::{Imitation, Number, Options, Phone};
 use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
 use wafleet_protocol::event::{Event, Outcome, SessionStatus};
-use wafleet_tests::fleet::{FIRST_PROFILE_KEY, Fleet, Host, Letter, Target, Worker, profile_keys};
+use wafleet_tests::fleet::{FIRST_PROFILE_KEY, Fleet, Host, Letter, Target, Worker, WorkerBuilder, profile_keys};
 
 pub(crate) const DRAIN: Duration = Duration::from_secs(45);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -29,6 +29,11 @@ pub(crate) struct Linked {
 
 impl Linked {
     pub(crate) async fn new() -> Result<(Self, Worker)> {
+        Self::with(|worker| worker).await
+    }
+
+    /// As [`new`](Self::new), on a worker that is adjusted before it is started.
+    pub(crate) async fn with(adjust: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> Result<(Self, Worker)> {
         let site = Imitation::start(Options::default()).await?;
         let (anna, ben): (Number, Number) = (ANNA.parse()?, BEN.parse()?);
         let phone = site.phone(&anna, "Anna");
@@ -36,7 +41,8 @@ impl Linked {
         let fleet = Fleet::start().await?;
         let host = fleet.host().await?;
         let linked = Self { fleet, host, site, anna: phone, target: Target::new("shop")? };
-        let worker = linked.worker("a").await?;
+        let mut worker = adjust(linked.machine("a")).spawn()?;
+        worker.wait_until_ready().await?;
         linked.host.send(&linked.target, &Command::SessionStart(SessionStart::default())).await?;
         let code = linked.code(0).await?;
         linked.anna.scan(&code).await?;
@@ -50,12 +56,22 @@ impl Linked {
     }
 
     pub(crate) async fn worker_with_keys(&self, name: &str, keys: &Path) -> Result<Worker> {
-        let worker = self.fleet.worker(name).env("WAFLEET_SITE_URL", self.site.url());
-        let worker = worker.env("WAFLEET_PROFILE_ROOT", self.fleet.scratch().join(name).display().to_string());
-        let worker = worker.env("WAFLEET_LEASE_TTL_SECS", "5").env("WAFLEET_CLAIM_INTERVAL_MS", "200");
-        let mut worker = worker.env("WAFLEET_PROFILE_KEYS_FILE", keys.display().to_string()).spawn()?;
+        let mut worker = self.machine(name).env("WAFLEET_PROFILE_KEYS_FILE", keys.display().to_string()).spawn()?;
         worker.wait_until_ready().await?;
         Ok(worker)
+    }
+
+    /// A worker with a disk of its own, to be adjusted and started.
+    pub(crate) fn machine(&self, name: &str) -> WorkerBuilder {
+        let worker = self.fleet.worker(name).env("WAFLEET_SITE_URL", self.site.url());
+        let worker = worker.env("WAFLEET_PROFILE_ROOT", self.disk(name).display().to_string());
+        let worker = worker.env("WAFLEET_LEASE_TTL_SECS", "5").env("WAFLEET_CLAIM_INTERVAL_MS", "200");
+        worker.env("WAFLEET_PROFILE_KEYS_FILE", self.fleet.profile_keys_file().display().to_string())
+    }
+
+    /// The root of the profiles on that machine.
+    pub(crate) fn disk(&self, name: &str) -> PathBuf {
+        self.fleet.scratch().join(name)
     }
 
     pub(crate) async fn code(&self, mark: usize) -> Result<String> {
@@ -78,18 +94,48 @@ impl Linked {
         entries[mark..].iter().filter(|entry| matches!(entry.envelope.event, Event::SessionQr(_))).count()
     }
 
+    /// The public statuses that were told since `mark`.
+    pub(crate) fn statuses(&self, mark: usize) -> Vec<String> {
+        let word = |event: &Event| match event {
+            Event::SessionStatus(told) => Some(format!("{} {:?}", told.status.as_str(), told.cause)),
+            _ => None,
+        };
+        self.host.events().entries()[mark..].iter().filter_map(|entry| word(&entry.envelope.event)).collect()
+    }
+
+    /// Waits until Anna has received a text, as an event.
+    pub(crate) async fn received(&self, mark: usize, text: &str) -> Result<()> {
+        let find = |event: &Event| match event {
+            Event::MessageReceived(message) => {
+                message.text.as_ref().is_some_and(|found| found.as_str() == text).then_some(())
+            }
+            _ => None,
+        };
+        self.host.events().wait_from(mark, text, PATIENCE, |envelope| find(&envelope.event)).await
+    }
+
     /// Sends [`SECRET`] to Ben and returns the command as it was published.
     pub(crate) async fn send(&self) -> Result<Letter> {
-        let content = Content::Text { text: SECRET.to_owned().try_into()? };
-        let send = Command::MessageSend(MessageSend { to: BEN.parse()?, content, reference: None });
-        let letter = self.host.letter(&self.target, &send)?;
+        let letter = self.letter(SECRET)?;
         ensure!(self.post(&letter).await? == Outcome::Succeeded);
         Ok(letter)
+    }
+
+    /// A command that sends a text to Ben.
+    pub(crate) fn letter(&self, text: &str) -> Result<Letter> {
+        let content = Content::Text { text: text.to_owned().try_into()? };
+        let send = Command::MessageSend(MessageSend { to: BEN.parse()?, content, reference: None });
+        self.host.letter(&self.target, &send)
     }
 
     pub(crate) async fn post(&self, letter: &Letter) -> Result<Outcome> {
         let mark = self.host.events().len();
         self.host.post(letter).await?;
+        self.result(mark, letter).await
+    }
+
+    /// Waits for the result of a command that was posted after `mark`.
+    pub(crate) async fn result(&self, mark: usize, letter: &Letter) -> Result<Outcome> {
         let id = letter.message_id.clone().context("a command has an id")?;
         let find = |event: &Event| match event {
             Event::CommandResult(result) if result.command_id.to_string() == id => Some(result.outcome),
@@ -105,13 +151,17 @@ impl Linked {
     }
 
     pub(crate) async fn wait_for_generations(&self, expected: &[&str]) -> Result<()> {
+        self.wait_until_generations(&format!("{expected:?}"), |found| found == expected).await
+    }
+
+    pub(crate) async fn wait_until_generations(&self, what: &str, holds: impl Fn(&[String]) -> bool) -> Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
             let found = self.generations().await?;
-            if found == expected {
+            if holds(&found) {
                 return Ok(());
             }
-            ensure!(Instant::now() < until, "{found:?}, not {expected:?}");
+            ensure!(Instant::now() < until, "{found:?}, not {what}");
             tokio::time::sleep(Duration::from_millis(20)).await; // between two questions
         }
     }
@@ -153,11 +203,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 #[tokio::test]
 async fn a_session_moves_to_an_empty_disk_without_a_code_and_with_all_it_knew() -> Result<()> {
     let (linked, mut a) = Linked::new().await?;
-    ensure!(
-        linked.generations().await? == ["1:complete"],
-        "saved right after pairing: {:?}",
-        linked.generations().await?
-    );
+    linked.wait_for_generations(&["1:complete"]).await.context("saved right after pairing")?;
     let letter = linked.send().await?;
     ensure!(a.terminate(DRAIN).await?.success());
     ensure!(linked.generations().await? == ["1:complete", "2:complete"], "{:?}", linked.generations().await?);
@@ -283,6 +329,55 @@ async fn what_was_saved_before_a_logout_is_never_restored() -> Result<()> {
     linked.anna.scan(&code).await?;
     linked.status(mark, SessionStatus::Connected).await?;
     ensure!(linked.generations().await? == ["1:complete unlinked", "2:complete"], "{:?}", linked.generations().await?);
+    drop(b);
+    linked.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_machine_that_dies_costs_a_session_no_more_than_what_came_after_its_last_safety_copy() -> Result<()> {
+    let (linked, mut a) = Linked::with(|worker| worker.env("WAFLEET_SAFETY_COPY_SECS", "8")).await?;
+    let mark = linked.host.events().len();
+    let letter = linked.send().await?;
+    let copied =
+        |found: &[String]| found.last().is_some_and(|last| last != "1:complete" && last.ends_with(":complete"));
+    linked.wait_until_generations("a safety copy", copied).await?;
+
+    // The next one takes its time, because the database does. What is wanted and what comes meanwhile waits.
+    let mut lock = linked.fleet.database().pool().begin().await?;
+    sqlx::query("SELECT 1 FROM wafleet_snapshot_chunks WHERE snapshot_id > 0 FOR UPDATE").fetch_all(&mut *lock).await?;
+    let copying = |found: &[String]| found.last().is_some_and(|last| last.ends_with(":writing"));
+    linked.wait_until_generations("a safety copy that is being written", copying).await?;
+    let meanwhile = linked.letter("sent while the browser was closed for its copy")?;
+    linked.host.post(&meanwhile).await?;
+    linked.anna.receive_text(BEN, "Ben", "came while the browser was closed for its copy");
+    lock.rollback().await?;
+    ensure!(linked.result(mark, &meanwhile).await? == Outcome::Succeeded);
+    linked.received(mark, "came while the browser was closed for its copy").await?;
+    linked.wait_until_generations("the copy is complete", copied).await?;
+    ensure!(linked.statuses(mark).is_empty(), "a planned pause is nobody's business: {:?}", linked.statuses(mark));
+
+    // What was said is recorded a moment later; a message that the older profile cannot know must not be asked for again.
+    let open = "SELECT COUNT(*) FROM wafleet_commands WHERE state = 'attempting'";
+    let until = Instant::now() + PATIENCE;
+    while sqlx::query_scalar::<_, i64>(open).fetch_one(linked.fleet.database().pool()).await? > 0 {
+        ensure!(Instant::now() < until, "the result is not recorded");
+        tokio::time::sleep(Duration::from_millis(10)).await; // between two questions
+    }
+    a.kill()?;
+    let browsers_end = Instant::now() + PATIENCE;
+    while std::fs::remove_dir_all(linked.disk("a")).is_err() {
+        ensure!(Instant::now() < browsers_end, "the disk of the dead machine stays in use");
+        tokio::time::sleep(Duration::from_millis(50)).await; // between two tries
+    }
+    let mark = linked.host.events().len();
+    let b = linked.worker("b").await?;
+    ensure!(linked.status(mark, SessionStatus::Connected).await? == 2, "another owner");
+    ensure!(linked.codes(mark) == 0, "the machine is gone, the link is not");
+    ensure!(linked.post(&letter).await? == Outcome::Succeeded && linked.post(&meanwhile).await? == Outcome::Succeeded);
+    let sent = linked.site.sent();
+    ensure!(sent.len() == 2 && sent.iter().all(|departure| departure.copies() == 1), "{sent:?}");
+    linked.host.events().check_order()?;
     drop(b);
     linked.end().await;
     Ok(())

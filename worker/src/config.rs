@@ -58,6 +58,12 @@ pub const SETTINGS: &[Setting] = &[
         false,
         "JSON file with the keys that seal saved profiles (`wafleet keys profile-generate`); not set: no profile is saved",
     ),
+    setting(
+        "safety_copy_secs",
+        Some("3600"),
+        false,
+        "seconds between two saves of a connected session's profile, each a pause of some seconds; 0 to 604800, 0: only at the end",
+    ),
     setting("profile_root", Some("/var/lib/wafleet/profiles"), false, "directory of the browser profiles, mode 0700"),
     setting("runtime_dir", Some("/run/wafleet"), false, "directory of the heartbeat file that `wafleet health` reads"),
     setting("capacity", Some("50"), false, "sessions this worker owns at most, 1 to 500"),
@@ -150,6 +156,8 @@ pub struct Config {
     pub profile_root: PathBuf,
     /// The keys that seal saved profiles; without them none is saved.
     pub profile_keys: Option<std::sync::Arc<Ring>>,
+    /// How often the profile of a connected session is saved; `None`: only when its browser is closed anyway.
+    pub safety_copy: Option<Duration>,
     /// Where the heartbeat file goes.
     pub runtime_dir: PathBuf,
     /// Sessions owned at most.
@@ -186,6 +194,7 @@ impl Config {
         let browser = check.browser();
         let profile_keys = check.profile_keys();
         let profile_root = PathBuf::from(check.text("profile_root"));
+        let safety_copy = check.number("safety_copy_secs", 0..=604_800);
         let runtime_dir = PathBuf::from(check.text("runtime_dir"));
         let capacity = check.number("capacity", 1..=500) as usize;
         let lease_ttl = Duration::from_secs(check.number("lease_ttl_secs", 3..=120));
@@ -204,6 +213,7 @@ impl Config {
                     worker_id,
                     profile_root,
                     profile_keys: profile_keys.map(Into::into),
+                    safety_copy: (safety_copy > 0).then(|| Duration::from_secs(safety_copy)),
                     runtime_dir,
                     capacity,
                     lease_ttl,

@@ -4,9 +4,11 @@
 //! world, and what takes time is started as a task and comes back as a [`Happening`]. One command is executed at a time.
 
 mod browser;
+mod copies;
 mod effects;
 mod execute;
 mod hearing;
+mod opening;
 mod sending;
 mod state;
 mod telling;
@@ -19,7 +21,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use lapin::message::Delivery;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use wafleet_browser::{Message as PageMessage, PageEvent};
 use wafleet_protocol::event::{Cause, Event, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{EventId, PhoneNumber, SessionId, WorkspaceId};
@@ -33,8 +35,10 @@ use crate::logging::chain;
 use crate::snapshot::Snapshots;
 use crate::world::World;
 use browser::Live;
+use copies::Copies;
 use execute::{Done, Follow, Job};
 use hearing::Watermark;
+use opening::Opening;
 use state::{Effect, Input, State};
 use telling::Told;
 
@@ -100,7 +104,8 @@ pub(crate) struct SessionActor {
     busy: bool,
     /// Somebody wants the session to end, and a command is still being executed.
     leaving: Option<Request>,
-    opening: Option<AbortHandle>,
+    opening: Opening,
+    copies: Copies,
     work: JoinSet<Happening>,
     told: Told,
     incompatible: Option<Vec<String>>,
@@ -111,7 +116,7 @@ pub(crate) struct SessionActor {
     watermark: Watermark,
     row: RowWriter,
     snapshots: Option<Snapshots>,
-    /// It was connected under this ownership, so its profile is worth saving.
+    /// The browser was connected, so its profile is worth saving.
     worth_saving: bool,
 }
 
@@ -130,7 +135,11 @@ enum Happening {
     Input(Input),
     Page(PageEvent),
     Opened(Result<Live, Cause>),
-    Reopened(Result<Live, Cause>),
+    /// After pairing or for a safety copy.
+    Reopened {
+        opened: Result<Live, Cause>,
+        saved: bool,
+    },
     Requested(Request),
     Delivery {
         urgent: bool,
@@ -144,6 +153,7 @@ enum Happening {
         urgent: bool,
     },
     Executed(Done),
+    CopyDue,
     Missed(Vec<PageMessage>),
     RowWritten {
         fenced: bool,
@@ -169,6 +179,7 @@ pub(crate) fn channel(
         row.phone.is_some() && row.status != SessionStatus::LoggedOut.as_str() && row.desired == Desired::Running;
     let sink = Arc::new(EventSink::of_owner(world.clone(), workspace, session.clone(), lease.clone()));
     let snapshots = Snapshots::new(&world, workspace, &session, &lease);
+    let copies = Copies::new(world.config.safety_copy.filter(|_| snapshots.is_some()), Instant::now());
     let actor = SessionActor {
         world,
         lease,
@@ -183,7 +194,7 @@ pub(crate) fn channel(
         paced: None,
         busy: false,
         leaving: None,
-        opening: None,
+        opening: Opening::new(),
         work: JoinSet::new(),
         told: Told::default(),
         incompatible: None,
@@ -193,6 +204,7 @@ pub(crate) fn channel(
         watermark: Watermark::resume(row.watermark),
         row: RowWriter::default(),
         snapshots,
+        copies,
         worth_saving: false,
     };
     (SessionHandle { requests: sender, status: status_receiver }, actor)
@@ -221,7 +233,8 @@ impl SessionActor {
     async fn next(&mut self) -> Happening {
         let deadline = self.state.deadline();
         let closing = self.state.is_closing();
-        let takes = !self.busy && self.leaving.is_none();
+        let takes = !self.busy && self.leaving.is_none() && !self.state.is_pausing();
+        let copy_at = self.copies.at().filter(|_| takes && self.state.is_online());
         tokio::select! {
             biased;
             () = self.lease.lost(), if !closing => Happening::Input(Input::LeaseLost),
@@ -234,6 +247,7 @@ impl SessionActor {
             event = page_event(&mut self.live) => event.map_or(Happening::Nothing, Happening::Page),
             Some(confirmed) = self.confirms.next(), if !self.confirms.is_empty() => Happening::Confirmed(confirmed),
             () = sleep_until(deadline) => Happening::Input(Input::Deadline),
+            () = sleep_until(copy_at), if !closing => Happening::CopyDue,
             delivery = read(&mut self.urgent), if takes && !closing => match delivery {
                 Some(delivery) => Happening::Delivery { urgent: true, delivery },
                 None => Happening::ReaderBroken { urgent: true },
@@ -260,32 +274,22 @@ impl SessionActor {
             Happening::Requested(_) if self.busy => None,
             Happening::Requested(request) => Some(request.into()),
             Happening::Impatient => self.leaving.take().map(Input::from),
+            Happening::CopyDue => {
+                self.copies.postponed(Instant::now()); // unless the state agrees
+                Some(Input::CopyDue)
+            }
             Happening::Page(event) => self.page_event(event).await,
-            Happening::Opened(Ok(live)) => {
-                let waits_for_it = !self.state.is_closing() && self.live.is_none();
-                if waits_for_it {
-                    self.live = Some(live);
-                    Some(Input::Opened)
-                } else {
-                    self.work.spawn(async move {
-                        live.close(true).await;
-                        Happening::Nothing
-                    });
-                    None
+            Happening::Opened(Ok(live)) => self.opened(live, Input::Opened),
+            Happening::Reopened { opened, saved } => {
+                if !saved {
+                    self.copies.failed(Instant::now());
+                }
+                match opened {
+                    Ok(live) => self.opened(live, Input::Reopened),
+                    Err(cause) => Some(Input::OpenFailed { cause }),
                 }
             }
-            Happening::Reopened(Ok(live)) if !self.state.is_closing() && self.live.is_none() => {
-                self.live = Some(live);
-                Some(Input::Reopened)
-            }
-            Happening::Reopened(Ok(live)) => {
-                self.work.spawn(async move {
-                    live.close(true).await;
-                    Happening::Nothing
-                });
-                None
-            }
-            Happening::Reopened(Err(cause)) | Happening::Opened(Err(cause)) => Some(Input::OpenFailed { cause }),
+            Happening::Opened(Err(cause)) => Some(Input::OpenFailed { cause }),
             Happening::Delivery { urgent, delivery } => {
                 self.execute(urgent, delivery);
                 None
@@ -355,12 +359,14 @@ impl SessionActor {
 
     fn execute(&mut self, urgent: bool, delivery: Delivery) {
         self.busy = true;
+        self.copies.active(Instant::now());
         let job = self.job(urgent);
         self.work.spawn(async move { Happening::Executed(job.run(delivery).await) });
     }
 
     async fn executed(&mut self, done: Done) -> Option<Input> {
         self.busy = false;
+        self.copies.active(Instant::now());
         match done.follow {
             Follow::Nothing => None,
             Follow::Unlink(order) => {
@@ -422,10 +428,17 @@ impl SessionActor {
         // A status row or the end of wanting may still be on its way, and the last status waits for the one before it.
         let drain = async {
             while let Some(done) = self.work.join_next().await {
-                if let Ok(Happening::RowWritten { fenced: false }) = done
-                    && let Some(last) = self.row.next.take()
-                {
-                    self.write_row(last);
+                match done {
+                    Ok(Happening::RowWritten { fenced: false }) => {
+                        if let Some(last) = self.row.next.take() {
+                            self.write_row(last);
+                        }
+                    }
+                    // It came up in the very moment of the end.
+                    Ok(Happening::Opened(Ok(live)) | Happening::Reopened { opened: Ok(live), .. }) => {
+                        live.close(true).await;
+                    }
+                    _ => {}
                 }
             }
         };

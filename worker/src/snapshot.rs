@@ -134,8 +134,9 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Saves the profile of a browser that was closed in good order, as a new generation. Says in the log what happened.
-    pub(crate) async fn save(&self, session_dir: &Path) {
+    /// Saves the profile of a browser that was closed in good order, as a new generation. Says in the log what happened,
+    /// and returns whether it was saved.
+    pub(crate) async fn save(&self, session_dir: &Path) -> bool {
         let began = Instant::now();
         let saving = tokio::time::timeout(SAVE_LIMIT, self.try_save(session_dir));
         let saved = tokio::select! {
@@ -153,10 +154,12 @@ impl Snapshots {
                     ms = began.elapsed().as_millis(),
                     "profile saved"
                 );
+                true
             }
             Err(error) => {
                 self.counters.count("snapshots", "save_failed");
                 tracing::error!(error = %chain(&error), "the profile is not saved; the generation before it stays the newest");
+                false
             }
         }
     }

@@ -104,14 +104,17 @@ impl Live {
     }
 
     /// Ends the browser in good order and saves its profile. One that did not end so is not saved: its last writes may be
-    /// missing, and the next browser on it heals what can be healed.
-    pub(crate) async fn close_and_save(self, snapshots: Option<&Snapshots>) {
+    /// missing, and the next browser on it heals what can be healed. Returns whether it was saved.
+    pub(crate) async fn close_and_save(self, snapshots: Option<&Snapshots>) -> bool {
         let session_dir = self.session_dir.clone();
         let end = self.close(true).await;
         match snapshots {
             Some(snapshots) if end != End::Killed => snapshots.save(&session_dir).await,
-            Some(_) => tracing::warn!("the browser had to be killed; its profile is not saved"),
-            None => {}
+            Some(_) => {
+                tracing::warn!("the browser had to be killed; its profile is not saved");
+                false
+            }
+            None => false,
         }
     }
 

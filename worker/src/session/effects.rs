@@ -1,6 +1,6 @@
 //! What a session does to the world: each effect of the state, and nothing else, touches it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wafleet_protocol::event::{Cause, Event, Health, SessionQr, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::PhoneNumber;
@@ -8,7 +8,7 @@ use wafleet_protocol::lane::Lane;
 use wafleet_protocol::timestamp::Timestamp;
 use wafleet_protocol::topology;
 
-use super::browser::Live;
+use super::opening::Errand;
 use super::state::{self, Effect, Input};
 use super::{Happening, RETRY_PAUSE, SessionActor, health_score, telling};
 use crate::broker::consumer::{Reader, Source};
@@ -27,13 +27,23 @@ impl SessionActor {
     /// The only place where a session touches the world.
     pub(super) async fn start(&mut self, effect: Effect) {
         match effect {
-            Effect::Open => self.open(None, Duration::ZERO),
+            Effect::Open => self.open(Errand::Start { old: None, after: Duration::ZERO }),
             Effect::Restart { after } => {
                 let old = self.live.take();
-                self.open(old, after);
+                self.open(Errand::Start { old, after });
             }
             Effect::Reload => self.with_page(Cause::BrowserExited, async |page| page.reload().await.map(|()| None)),
-            Effect::Reopen if self.snapshots.is_some() => self.reopen_saved(),
+            Effect::Reopen if self.snapshots.is_some() => {
+                if let Some(old) = self.live.take() {
+                    self.open(Errand::Settle(old));
+                }
+            }
+            Effect::Copy => {
+                self.copies.made(Instant::now(), rand::random());
+                if let Some(old) = self.live.take() {
+                    self.open(Errand::Copy(old));
+                }
+            }
             Effect::Reopen => {
                 self.with_page(Cause::BrowserExited, async |page| page.reopen().await.map(|()| Some(Input::Reopened)));
             }
@@ -43,6 +53,7 @@ impl SessionActor {
             Effect::Publish => self.publish_status().await,
             Effect::Online => {
                 self.worth_saving = true;
+                self.copies.connected(Instant::now(), rand::random());
                 self.catch_up();
                 self.open_reader(false, Duration::ZERO);
             }
@@ -58,66 +69,8 @@ impl SessionActor {
                     Happening::Nothing
                 });
             }
-            Effect::Close { politely } => {
-                self.paced = None;
-                self.urgent = None;
-                let (live, snapshots) = (self.live.take(), self.snapshots.clone().filter(|_| politely));
-                let unlinked = self.state.public().status == SessionStatus::LoggedOut;
-                let worth_saving = self.worth_saving && !unlinked;
-                self.work.spawn(async move {
-                    if let Some(snapshots) = snapshots.as_ref().filter(|_| unlinked) {
-                        snapshots.unlinked().await;
-                    }
-                    match live {
-                        Some(live) if worth_saving && politely => live.close_and_save(snapshots.as_ref()).await,
-                        Some(live) => drop(live.close(politely).await),
-                        None => {}
-                    }
-                    Happening::Input(Input::Closed)
-                });
-            }
+            Effect::Close { politely } => self.close(politely),
         }
-    }
-
-    fn open(&mut self, old: Option<Live>, after: Duration) {
-        let (browser, profile_root) = (self.world.config.browser.clone(), self.world.config.profile_root.clone());
-        let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
-        let (leash, snapshots) = (self.world.leash.clone(), self.snapshots.clone());
-        // Never two browsers on one profile: an opening that was given up is dropped, and its browser with it.
-        if let Some(opening) = self.opening.take() {
-            opening.abort();
-        }
-        let opening = self.work.spawn(async move {
-            if let Some(old) = old {
-                old.close(true).await;
-            }
-            tokio::time::sleep(after).await;
-            let opened =
-                Live::open(&browser, &profile_root, workspace, &session, &lease, &leash, snapshots.as_ref()).await;
-            Happening::Opened(opened)
-        });
-        self.opening = Some(opening);
-    }
-
-    /// After pairing: closes the whole browser rather than its tab, because only a profile at rest can be saved, and a
-    /// device that was just linked should not be lost with its machine.
-    fn reopen_saved(&mut self) {
-        let Some(old) = self.live.take() else { return };
-        let (browser, profile_root) = (self.world.config.browser.clone(), self.world.config.profile_root.clone());
-        let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
-        let (leash, snapshots) = (self.world.leash.clone(), self.snapshots.clone());
-        let opening = self.work.spawn(async move {
-            // Reopening the tab is what was proven to bring the credentials to the disk; closing the whole browser this
-            // early was seen to lose them once.
-            if let Err(error) = old.page().reopen().await {
-                tracing::warn!(error = %chain(&error), "the tab was not reopened before the browser is closed");
-            }
-            old.close_and_save(snapshots.as_ref()).await;
-            let opened =
-                Live::open(&browser, &profile_root, workspace, &session, &lease, &leash, snapshots.as_ref()).await;
-            Happening::Reopened(opened)
-        });
-        self.opening = Some(opening);
     }
 
     /// Runs a call into the page; a failure means that the page or the browser is not well.

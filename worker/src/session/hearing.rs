@@ -108,6 +108,7 @@ impl SessionActor {
                 None
             }
             PageEvent::Message(message) => {
+                self.copies.active(Instant::now());
                 self.tell_message(&message).await;
                 None
             }

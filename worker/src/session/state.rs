@@ -5,6 +5,7 @@
 //!    ▲                   │                                         ▲  (returning session: no settling)        │
 //!    │                   └──registered─────────────────────────────┘                                          │
 //!    └────────── ladder: reload, restart, restart, then failed ◀──── crash, hang, no answer, socket away ─────┘
+//! Connected ──safety copy due, nothing going on──▶ Pausing ──reopened──▶ Loading … Connected, and nothing is told
 //! any ──stop, drain, lease lost, logged out, failed──▶ Closing ──browser gone──▶ Closed
 //! ```
 //! The public status follows with a delay where the page may heal itself, so that it does not flap.
@@ -26,6 +27,10 @@ pub(crate) const DISCONNECTED_AFTER: Duration = Duration::from_secs(10);
 pub(crate) const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// The page forgets its registration at once when the phone unlinks it; this long it must stay so to be believed.
 pub(crate) const UNLINKED_AFTER: Duration = Duration::from_secs(3);
+/// A planned pause (the browser closes, its profile is saved, it starts again: 3 s as a rule) is told only if it lasts longer.
+pub(crate) const PAUSE_TOLD_AFTER: Duration = Duration::from_secs(60);
+/// The backstop of a planned pause: closing, saving and starting have bounds of their own, of about 75 s together.
+pub(crate) const PAUSE_LIMIT: Duration = Duration::from_secs(150);
 /// Connected this long, the ladder starts again from its first rung.
 pub(crate) const STABLE_AFTER: Duration = Duration::from_secs(600);
 /// WhatsApp Web shows six codes, the first for 60 s and the others for 20 s each, and then stops.
@@ -54,8 +59,10 @@ pub(crate) enum Input {
     QrIdle,
     /// The answer to [`Effect::AskQrPermit`]: `used` generations of the workspace's budget are used up.
     QrPermit { granted: bool, used: u32 },
-    /// The tab was closed and opened again after pairing.
+    /// The browser or its tab was closed and opened again, after pairing or for a safety copy.
     Reopened,
+    /// A safety copy of the profile is due, and no command is being executed.
+    CopyDue,
     /// A browser effect (reload, reopen, refresh) failed, or the browser or page broke.
     Broken { cause: Cause },
     /// A command unlinks the device: from here on its signs are expected, and its end is told by the answer.
@@ -87,6 +94,8 @@ pub(crate) enum Effect {
     Reload,
     /// Close the tab and open a new one; answer with `Reopened`.
     Reopen,
+    /// Close the browser, save its profile, start again; answer with `Reopened` or `OpenFailed`.
+    Copy,
     /// Take one generation from the workspace's budget; answer with `QrPermit`.
     AskQrPermit,
     /// Ask the page for a new series of codes.
@@ -132,6 +141,8 @@ enum Phase {
         reopened: bool,
     },
     Connected,
+    /// Connected, and closed for a moment by ourselves: the profile of a closed browser is the one that can be copied.
+    Pausing,
     Closing(End),
     Closed(End),
 }
@@ -168,6 +179,8 @@ pub(crate) struct State {
     offline_since: Option<Instant>,
     /// Why, in case it lasts.
     away: Cause,
+    /// The absence was planned, and is not told before.
+    pause_until: Option<Instant>,
     unregistered_since: Option<Instant>,
     online_since: Option<Instant>,
     /// The profile is believed to hold a linked device.
@@ -193,6 +206,7 @@ impl State {
             phase_deadline: None,
             offline_since: None,
             away: Cause::ConnectionLost,
+            pause_until: None,
             unregistered_since: None,
             online_since: None,
             linked,
@@ -238,6 +252,11 @@ impl State {
         if let Phase::Closed(end) = self.phase { Some(end) } else { None }
     }
 
+    /// Whether the browser is closed for a moment: commands wait.
+    pub(crate) fn is_pausing(&self) -> bool {
+        matches!(self.phase, Phase::Pausing)
+    }
+
     /// Whether it is on its way out.
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.phase, Phase::Closing(_) | Phase::Closed(_))
@@ -245,17 +264,22 @@ impl State {
 
     /// When to call with [`Input::Deadline`].
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let told = self.offline_since.filter(|_| self.public.status == SessionStatus::Connected && !self.unlinking);
         let stable = self.online_since.filter(|_| self.recoveries > 0);
         [
             self.phase_deadline,
-            told.map(|since| since + DISCONNECTED_AFTER),
+            self.absence_told_at(),
             self.unregistered_since.map(|since| since + UNLINKED_AFTER),
             stable.map(|since| since + STABLE_AFTER),
         ]
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// When the absence of a session that is said to be connected has lasted long enough to be told.
+    fn absence_told_at(&self) -> Option<Instant> {
+        let since = self.offline_since.filter(|_| self.public.status == SessionStatus::Connected && !self.unlinking)?;
+        Some(self.pause_until.map_or(since + DISCONNECTED_AFTER, |until| until.max(since + DISCONNECTED_AFTER)))
     }
 
     /// One thing happened at `now`.
@@ -279,6 +303,16 @@ impl State {
                 self.enter(Phase::Loading, now);
                 Vec::new()
             }
+            (Phase::Connected, Input::CopyDue) if self.online && !self.unlinking && self.recoveries == 0 => {
+                self.pause(now)
+            }
+            (_, Input::CopyDue) => Vec::new(),
+            (Phase::Pausing, Input::Reopened) => {
+                self.enter(Phase::Loading, now);
+                Vec::new()
+            }
+            // The last words of the browser that is being closed.
+            (Phase::Pausing, Input::Broken { .. } | Input::Loading | Input::Page(_) | Input::Qr { .. }) => Vec::new(),
             (_, Input::OpenFailed { cause } | Input::Broken { cause }) => self.recover(cause, now),
             (_, Input::Loading) => self.loading(now),
             (_, Input::Page(status)) => self.page(status, now),
@@ -299,6 +333,7 @@ impl State {
             Phase::Opening => Some(now + OPEN_LIMIT),
             Phase::Loading => Some(now + LOAD_LIMIT),
             Phase::Syncing | Phase::Settling { .. } => Some(now + SYNC_LIMIT),
+            Phase::Pausing => Some(now + PAUSE_LIMIT),
             Phase::New | Phase::Linking | Phase::Connected | Phase::Closing(_) | Phase::Closed(_) => None,
         };
         self.phase = phase;
@@ -383,8 +418,19 @@ impl State {
         }
     }
 
+    /// Closes the browser for a moment. Commands wait in their lanes, and what comes in meanwhile is caught up with.
+    fn pause(&mut self, now: Instant) -> Vec<Effect> {
+        let mut effects = self.offline(now);
+        self.pause_until = Some(now + PAUSE_TOLD_AFTER);
+        self.unregistered_since = None;
+        self.enter(Phase::Pausing, now);
+        effects.push(Effect::Copy);
+        effects
+    }
+
     fn online(&mut self, now: Instant) -> Vec<Effect> {
         self.offline_since = None;
+        self.pause_until = None;
         self.phase_deadline = None;
         let mut effects = Vec::new();
         if !self.online {
@@ -475,7 +521,7 @@ impl State {
     fn due(&mut self, now: Instant) -> Vec<Effect> {
         if self.phase_deadline.is_some_and(|at| at <= now) {
             let cause = match self.phase {
-                Phase::Opening => Cause::StartFailed,
+                Phase::Opening | Phase::Pausing => Cause::StartFailed,
                 Phase::Connected => self.away,
                 _ => Cause::PageTimeout,
             };
@@ -488,8 +534,7 @@ impl State {
             self.recoveries = 0;
             self.public.attempt = 0;
         }
-        let untold = self.public.status == SessionStatus::Connected && !self.unlinking;
-        if untold && self.offline_since.is_some_and(|since| since + DISCONNECTED_AFTER <= now) {
+        if self.absence_told_at().is_some_and(|at| at <= now) {
             return self.tell(SessionStatus::Disconnected, self.away).into_iter().collect();
         }
         Vec::new()
@@ -509,7 +554,7 @@ impl State {
             effects.extend(self.close(End::Failed, cause, now));
             return effects;
         }
-        let gone = matches!(self.phase, Phase::New | Phase::Opening)
+        let gone = matches!(self.phase, Phase::New | Phase::Opening | Phase::Pausing)
             || matches!(cause, Cause::BrowserExited | Cause::StartFailed);
         if self.recoveries == 1 && !gone {
             self.enter(Phase::Loading, now);

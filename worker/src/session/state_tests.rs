@@ -196,6 +196,46 @@ fn a_refused_page_version_ends_the_session_with_its_reason() {
     }
 }
 
+#[test]
+fn a_pause_for_a_safety_copy_is_not_told_and_its_failure_climbs_the_ladder() {
+    let now = Instant::now();
+    let mut state = connected(now);
+    assert_eq!(state.step(Input::CopyDue, now), vec![Effect::Offline, Effect::Copy]);
+    for last_word in
+        [Input::Page(away()), Input::Loading, Input::Broken { cause: Cause::BrowserExited }, Input::CopyDue]
+    {
+        assert_eq!(state.step(last_word, now), vec![]);
+    }
+    assert!(state.deadline().is_some_and(|at| at == now + PAUSE_TOLD_AFTER), "a long pause is told");
+    let later = now + Duration::from_secs(30);
+    let back = [Input::Reopened, Input::Page(page("SYNCING", true)), Input::Page(page("MAIN", true))];
+    assert_eq!(run(&mut state, later, back), vec![Effect::Online]);
+    assert_eq!(state.public().status, SessionStatus::Connected);
+    // The next absence is told as early as any other.
+    state.step(Input::Page(away()), later);
+    assert_eq!(state.deadline(), Some(later + DISCONNECTED_AFTER));
+
+    let mut state = connected(now);
+    state.step(Input::CopyDue, now);
+    let effects = state.step(Input::OpenFailed { cause: Cause::StartFailed }, now);
+    assert_eq!(effects, vec![Effect::Restart { after: restart_pause(1) }]);
+    state.step(Input::Deadline, now + PAUSE_TOLD_AFTER);
+    assert_eq!(state.public().status, SessionStatus::Disconnected);
+}
+
+#[test]
+fn a_session_that_is_not_well_is_not_paused_for_a_copy() {
+    let now = Instant::now();
+    let mut offline = connected(now);
+    offline.step(Input::Page(away()), now);
+    let mut unlinking = connected(now);
+    unlinking.step(Input::Unlinking, now);
+    for mut state in [started(true, now), offline, unlinking] {
+        assert_eq!(state.step(Input::CopyDue, now), vec![]);
+        assert!(!state.is_pausing());
+    }
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     prop_oneof![
         4 => any::<(bool, u8)>().prop_map(|(registered, mode)| {
@@ -210,6 +250,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => Just(Input::Loading),
         1 => Just(Input::QrIdle),
         2 => Just(Input::Reopened),
+        2 => Just(Input::CopyDue),
         3 => Just(Input::Deadline),
         1 => Just(Input::Stop),
         1 => Just(Input::Drain),
@@ -251,7 +292,7 @@ proptest! {
                     Effect::Online => { prop_assert!(!online && !closing); online = true; }
                     Effect::Offline => { prop_assert!(online); online = false; }
                     Effect::Close { .. } => { prop_assert!(!closing, "closed once"); closing = true; }
-                    Effect::Open | Effect::Restart { .. } | Effect::Reload | Effect::Reopen | Effect::ShowQr { .. } => {
+                    Effect::Open | Effect::Restart { .. } | Effect::Reload | Effect::Reopen | Effect::Copy | Effect::ShowQr { .. } => {
                         prop_assert!(!closing, "nothing is begun on the way out: {effects:?}");
                     }
                     _ => {}
