@@ -60,10 +60,11 @@ check: setup $(PAGE)/node_modules/.package-lock.json $(REFERENCE)/node_modules/.
 	cargo test --locked --quiet -p wafleet-tests --test supply_chain
 
 .PHONY: bench
-bench: setup ## Measure what the documentation states, in a release build, alone on the machine
+bench: setup $(LARAVEL)/node_modules/.package-lock.json ## Measure what the documentation states, in a release build, alone on the machine
 	cargo build --locked --release --workspace --bins --example verify_rate
 	$(TARGET)/release/examples/verify_rate
 	$(TARGET)/release/wafleet-services run -- $(TARGET)/release/wafleet-bench
+	$(TARGET)/release/wafleet-services run -- $(LARAVEL)/bench.mjs
 
 .PHONY: fmt
 fmt: ## Format the Rust code

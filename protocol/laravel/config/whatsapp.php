@@ -18,6 +18,11 @@ return [
     'command_keys' => env('WHATSAPP_COMMAND_KEYS', ''),
     'event_keys' => env('WHATSAPP_EVENT_KEYS', ''),
 
+    // What seals Meta credentials in whatsapp_sessions.session_data: a key of its own (php artisan key:generate --show), never
+    // APP_KEY. The key before it still opens what it sealed; several are separated by commas.
+    'encryption_key' => env('WHATSAPP_ENCRYPTION_KEY'),
+    'encryption_previous_keys' => env('WHATSAPP_ENCRYPTION_PREVIOUS_KEYS', ''),
+
     // The workspace of commands for a session that has no row in whatsapp_sessions. Leave it empty if you have tenants.
     'workspace' => env('WHATSAPP_WORKSPACE'),
 

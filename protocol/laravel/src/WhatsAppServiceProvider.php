@@ -42,7 +42,7 @@ final class WhatsAppServiceProvider extends ServiceProvider
             $this->publishes([__DIR__.'/../config/whatsapp.php' => $this->app->configPath('whatsapp.php')], 'whatsapp-config');
             $this->publishes([__DIR__.'/../database/migrations' => $this->app->databasePath('migrations')], 'whatsapp-migrations');
             $this->publishes([__DIR__.'/../resources/js' => $this->app->resourcePath('js/vendor/whatsapp')], 'whatsapp-js');
-            $this->commands([Console\ConsumeCommand::class, Console\DeclareCommand::class, Console\CheckCommand::class]);
+            $this->commands([Console\ConsumeCommand::class, Console\DeclareCommand::class, Console\CheckCommand::class, Console\HostCommand::class]);
         }
     }
 }

@@ -10,6 +10,7 @@ use Illuminate\Database\Eloquent\SoftDeletes;
 use Illuminate\Support\Str;
 use Wafleet\Laravel\Concerns\KeepsUtc;
 use Wafleet\Laravel\Facades\WhatsApp;
+use Wafleet\Laravel\Host\SealedCredentials;
 use Wafleet\Laravel\Session;
 
 /**
@@ -67,6 +68,12 @@ class WhatsAppSession extends Model
     public function whatsapp(): Session
     {
         return WhatsApp::session($this);
+    }
+
+    /** Of a Meta number: what Meta gave you, opened. */
+    public function credentials(): array
+    {
+        return $this->session_data === null ? [] : SealedCredentials::fromConfig(config('whatsapp'))->open($this->session_data);
     }
 
     /** What a page needs to show the session, in the form of the broadcasts; for `fetchState` of the composable. */
