@@ -10,6 +10,7 @@ import { dirname, join } from 'node:path'
 import puppeteer from 'puppeteer-core'
 import { bundle } from './bundle.mjs'
 import { stop, stopAll, until } from './processes.mjs'
+import { Proxy } from './proxy.mjs'
 import { Pusher } from './pusher.mjs'
 import { steps } from './readme.mjs'
 import { Stage } from './stage.mjs'
@@ -211,6 +212,26 @@ try {
     assert.equal(count('whatsapp_messages', "direction = 'in'") - before, BACKLOG)
     assert.equal(stage.sql("SELECT COUNT(DISTINCT text) AS n FROM whatsapp_messages WHERE text LIKE 'number %'")[0].n, BACKLOG)
     assert.equal(count('whatsapp_session_states', 'missing IS NOT NULL'), 0, 'no gap')
+  })
+
+  await step('while the database is away the consumer waits, and nothing is lost', async () => {
+    assert.equal(await stop(consumer), 0)
+    const line = await new Proxy(Number(stage.database.port)).listen()
+    const { DB_PORT: direct } = stage.appEnvironment
+    stage.appEnvironment.DB_PORT = String(line.port)
+    await consume()
+    await stage.far('receive', { number: ANNA, from: BERT, name: 'Bert', text: 'before the cut' })
+    await until('it came in', () => count('whatsapp_messages', "text = 'before the cut'") === 1)
+    line.cut()
+    for (let n = 0; n < 5; n++) await stage.far('receive', { number: ANNA, from: BERT, name: 'Bert', text: `during the cut ${n}` })
+    await until('the consumer notices', () => consumer.output.includes('the database is away'))
+    line.mend()
+    await until('all came in', () => count('whatsapp_messages', "text LIKE 'during the cut %'") === 5)
+    assert.equal(count('whatsapp_session_states', 'missing IS NOT NULL'), 0)
+    assert.equal(await stop(consumer), 0)
+    stage.appEnvironment.DB_PORT = direct
+    await consume()
+    await line.close()
   })
 
   await step('what happens while the Pusher server is away is on the page when it is back', async () => {

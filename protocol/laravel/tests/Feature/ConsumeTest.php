@@ -286,6 +286,19 @@ final class ConsumeTest extends TestCase
         $this->artisan('whatsapp:consume', ['--memory' => 1])->assertExitCode(12);
     }
 
+    public function test_maintenance_mode_pauses_it(): void
+    {
+        $this->fleet->tell(FarEnd::golden('session.status-first'));
+        $this->artisan('down')->assertExitCode(0);
+        try {
+            $this->artisan('whatsapp:consume', ['--max-time' => 1])->assertExitCode(0);
+            $this->fleet->waitForReady(1);
+            $this->assertCount(1, $this->consume(['--force' => true]));
+        } finally {
+            $this->artisan('up')->assertExitCode(0);
+        }
+    }
+
     public function test_a_broker_that_goes_away_is_waited_for(): void
     {
         Event::listen(Events\WhatsAppSessionStatusChanged::class, function ($event) {

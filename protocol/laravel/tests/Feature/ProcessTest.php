@@ -36,6 +36,27 @@ final class ProcessTest extends TestCase
         $this->assertSame([], $this->fleet->deadLetters());
     }
 
+    public function test_a_second_one_stands_by_and_takes_over(): void
+    {
+        $this->artisan('whatsapp:declare')->assertExitCode(0);
+        $tell = fn (int $from, int $to) => array_map(fn ($n) => $this->fleet->tell(FarEnd::golden('session.status-first', ['seq' => $n])), range($from, $to));
+        $taken = fn () => DB::table('whatsapp_inbox')->count();
+        [$first, $second] = [$this->consumer([]), $this->consumer([])];
+        $first->start();
+        $this->waitUntil(fn () => str_contains($first->getOutput(), 'consuming'), $first);
+        $second->start();
+        $this->waitUntil(fn () => str_contains($second->getOutput(), 'consuming'), $second);
+        $tell(1, 50);
+        $this->waitUntil(fn () => $taken() === 50, $first);
+        $first->signal(SIGKILL);
+        $first->wait();
+        $tell(51, 100);
+        $this->waitUntil(fn () => $taken() === 100, $second);
+        $second->signal(SIGTERM);
+        $this->assertSame(0, $second->wait());
+        $this->assertSame(1, DB::table('whatsapp_session_states')->whereNull('missing')->where('seq', 100)->count(), 'in order, without a gap');
+    }
+
     private function consumer(array $options): Process
     {
         return new Process([PHP_BINARY, dirname(__DIR__).'/application/artisan', 'whatsapp:consume', '--prefetch=10', ...$options], null, null, null, 60);
