@@ -66,6 +66,11 @@ bench: setup $(LARAVEL)/node_modules/.package-lock.json ## Measure what the docu
 	$(TARGET)/release/wafleet-services run -- $(TARGET)/release/wafleet-bench
 	$(TARGET)/release/wafleet-services run -- $(LARAVEL)/bench.mjs
 
+SECONDS_OF_FAULTS := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),1800)
+.PHONY: soak
+soak: build ## Break one thing after the other under a running fleet; SECONDS=1800 SEED=…
+	$(TARGET)/debug/wafleet-soak --seconds $(SECONDS_OF_FAULTS) $(if $(SEED),--seed $(SEED))
+
 .PHONY: fmt
 fmt: ## Format the Rust code
 	cargo fmt --all

@@ -10,5 +10,6 @@ pub mod invariants;
 pub mod processes;
 pub mod proxy;
 pub mod services;
+pub mod soak;
 pub mod stage;
 pub mod wait;

@@ -1,0 +1,4 @@
+//! Measurements of a fleet, for `wafleet-bench`. Nothing here passes or fails.
+
+pub mod footprint;
+pub mod handover;

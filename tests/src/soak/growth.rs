@@ -1,0 +1,141 @@
+//! Whether workers grow: the memory of every worker process over its life.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::processes::Process;
+
+/// Between two samples.
+const SAMPLE_EVERY: Duration = Duration::from_secs(2);
+/// A worker that has just started fills its caches and pools.
+const WARMS_UP: Duration = Duration::from_secs(60);
+/// Growth that is told as a fault, in MB per minute.
+const LIMIT: f64 = 1.0;
+/// Runs shorter than this say nothing about growth.
+const SAYS_SOMETHING_FROM: Duration = Duration::from_secs(900);
+
+/// Samples of all workers.
+pub(super) struct Growth {
+    watched: Arc<Mutex<Vec<Watched>>>,
+    stop: Arc<AtomicBool>,
+}
+
+struct Watched {
+    name: String,
+    process: u32,
+    since: Instant,
+    /// Seconds since the start, and megabytes.
+    samples: Vec<(f64, f64)>,
+}
+
+/// What was found.
+pub(super) struct Slope {
+    /// Over all processes, each against its own mean, in MB per minute; `None` when nothing lived long enough.
+    pub(super) mb_per_minute: Option<f64>,
+    /// The largest worker, in MB.
+    pub(super) peak_mb: f64,
+    judged: bool,
+}
+
+impl Slope {
+    /// The rule that was broken, if it was.
+    pub(super) fn broken(&self) -> Option<String> {
+        let slope = self.mb_per_minute.filter(|slope| self.judged && *slope > LIMIT)?;
+        Some(format!("workers grow by {slope:.2} MB a minute, and {LIMIT} is allowed"))
+    }
+}
+
+impl Growth {
+    pub(super) fn new() -> Self {
+        let (watched, stop) = (Arc::<Mutex<Vec<Watched>>>::default(), Arc::new(AtomicBool::new(false)));
+        let (seen, stopped) = (Arc::clone(&watched), Arc::clone(&stop));
+        tokio::spawn(async move {
+            while !stopped.load(Ordering::Relaxed) {
+                for worker in seen.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+                    if let Some(memory) = resident_mb(worker.process) {
+                        worker.samples.push((worker.since.elapsed().as_secs_f64(), memory));
+                    }
+                }
+                tokio::time::sleep(SAMPLE_EVERY).await; // between two samples
+            }
+        });
+        Self { watched, stop }
+    }
+
+    /// From now on this process is measured, for as long as it lives.
+    pub(super) fn watch(&self, name: &str, process: u32) {
+        let worker = Watched { name: name.to_owned(), process, since: Instant::now(), samples: Vec::new() };
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+    }
+
+    /// What was found, after a run of this length.
+    pub(super) fn judge(&self, lasted: Duration) -> Slope {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let peak = |worker: &Watched| worker.samples.iter().map(|(_, memory)| *memory).fold(0.0, f64::max);
+        for worker in watched.iter() {
+            eprintln!("soak: {} had {:.0} MB at most, in {} samples", worker.name, peak(worker), worker.samples.len());
+        }
+        let all: Vec<Vec<(f64, f64)>> = watched
+            .iter()
+            .map(|worker| worker.samples.iter().copied().filter(|(at, _)| *at > WARMS_UP.as_secs_f64()).collect())
+            .collect();
+        Slope {
+            mb_per_minute: slope(&all).map(|per_second| per_second * 60.0),
+            peak_mb: watched.iter().map(peak).fold(0.0, f64::max),
+            judged: lasted >= SAYS_SOMETHING_FROM,
+        }
+    }
+}
+
+impl Drop for Growth {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The common slope of several lines that each begin somewhere else (least squares, each against its own mean).
+fn slope(lines: &[Vec<(f64, f64)>]) -> Option<f64> {
+    let (mut over, mut under) = (0.0, 0.0);
+    for line in lines.iter().filter(|line| line.len() > 1) {
+        let count = line.len() as f64;
+        let mean_at = line.iter().map(|(at, _)| at).sum::<f64>() / count;
+        let mean = line.iter().map(|(_, memory)| memory).sum::<f64>() / count;
+        over += line.iter().map(|(at, memory)| (at - mean_at) * (memory - mean)).sum::<f64>();
+        under += line.iter().map(|(at, _)| (at - mean_at).powi(2)).sum::<f64>();
+    }
+    (under > 0.0).then(|| over / under)
+}
+
+/// `VmRSS` of a living process.
+fn resident_mb(process: u32) -> Option<f64> {
+    Process::of(process)?;
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_is_that_of_each_process_and_not_of_their_succession() {
+        let line = |start: f64, per_second: f64| {
+            (0..50).map(|at| (f64::from(at), start + per_second * f64::from(at))).collect()
+        };
+        let found = slope(&[line(10.0, 0.5), line(90.0, 0.5)]).expect("there are samples");
+        assert!((found - 0.5).abs() < 1e-9, "{found}");
+        let flat = slope(&[line(10.0, 0.0), line(90.0, 0.0)]).expect("there are samples");
+        assert!(flat.abs() < 1e-9, "{flat}");
+        assert_eq!(slope(&[vec![(1.0, 1.0)]]), None);
+    }
+
+    #[test]
+    fn only_a_long_run_is_judged() {
+        let slope = |judged, mb_per_minute| Slope { mb_per_minute: Some(mb_per_minute), peak_mb: 1.0, judged };
+        assert!(slope(true, 1.5).broken().is_some());
+        assert!(slope(true, 0.5).broken().is_none());
+        assert!(slope(false, 1.5).broken().is_none());
+    }
+}
