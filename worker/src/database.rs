@@ -16,7 +16,7 @@ use sqlx::mysql::MySqlPoolOptions;
 
 pub(crate) use audit::Audit;
 pub(crate) use dead_letters::{ArchivedLetter, Decision, LetterFilter, LetterState, PreparedReplay};
-pub(crate) use ledger::{Acceptance, CommandRecord, FinalState, Late, Signer};
+pub(crate) use ledger::{Acceptance, CommandRecord, Ending, FinalState, Late, Signer};
 pub(crate) use profile_keys::{Erasure, WrappedHeader, WrappedKey};
 pub(crate) use sessions::{Desired, SessionRow, StatusWrite};
 pub(crate) use snapshots::{Complete, Newest, SnapshotRow};

@@ -118,7 +118,7 @@ pub(crate) async fn examine(
         Command::MessageSend(message) => message.reference.as_ref().map(|reference| reference.as_str().to_owned()),
         _ => None,
     };
-    let record = CommandRecord {
+    let mut record = CommandRecord {
         workspace_id: verified.workspace.get(),
         command_id: verified.message_id.to_string(),
         session_id: verified.session.to_string(),
@@ -131,18 +131,29 @@ pub(crate) async fn examine(
     };
     if let Err(rejection) = verified.check_freshness(now) {
         let late = if rejection == Rejection::Expired { world.database.expire(&record).await? } else { Late::NotBegun };
-        if matches!(late, Late::NotBegun) {
-            refuse(world, sink, &delivery, Some(&verified), &rejection).await?;
-            return Ok(Examined::Settled);
-        }
+        let result = match late {
+            Late::NotBegun => {
+                refuse(world, sink, &delivery, Some(&verified), &rejection).await?;
+                return Ok(Examined::Settled);
+            }
+            Late::Begun { issued_at } => {
+                record.issued_at = issued_at;
+                None
+            }
+            Late::Done { result, issued_at } => {
+                record.issued_at = issued_at;
+                Some(result)
+            }
+        };
         let order = Order { command, metadata, verified, record, delivery, attempted: true, late: true };
-        let Late::Done { result } = late else { return Ok(Examined::Run(Box::new(order))) };
+        let Some(result) = result else { return Ok(Examined::Run(Box::new(order))) };
         answer_again(world, sink, order, result).await?;
         return Ok(Examined::Settled);
     }
     let signer = if verified.role == Role::Ops { Signer::Operator } else { Signer::Host };
     match world.database.accept(&record, signer).await? {
-        Acceptance::Open { first, attempted, replayed } => {
+        Acceptance::Open { first, attempted, replayed, issued_at } => {
+            record.issued_at = issued_at;
             if first {
                 world.counters.count("commands.accepted", record.kind);
             }
@@ -160,7 +171,8 @@ pub(crate) async fn examine(
             refuse(world, sink, &delivery, Some(&verified), &Rejection::BodyChanged).await?;
             Ok(Examined::Settled)
         }
-        Acceptance::Done { result } => {
+        Acceptance::Done { result, issued_at } => {
+            record.issued_at = issued_at;
             let order = Order { command, metadata, verified, record, delivery, attempted: true, late: false };
             answer_again(world, sink, order, result).await?;
             Ok(Examined::Settled)
@@ -331,17 +343,19 @@ async fn answer_again(
                 &bystander
             }
         };
-        let id = result_id(&order.verified);
+        let id = result_id(&order);
         sink.emit(id, Event::CommandResult(result), order.correlation()).await?.wait().await?;
     }
     acknowledge(&order.delivery).await
 }
 
-/// The id of a command's final result: the same after any crash, so that a consumer can deduplicate.
-pub(crate) fn result_id(verified: &Verified) -> EventId {
+/// The id of a command's final result: the same after any crash and for any copy, so that a consumer can deduplicate.
+pub(crate) fn result_id(order: &Order) -> EventId {
+    let verified = &order.verified;
     let workspace = verified.workspace.to_string();
     let parts = ["command.result", &workspace, verified.session.as_str(), verified.message_id.as_str()];
-    EventId::derive(verified.issued_at.saturating_mul(1000), &parts)
+    let issued_at = u64::try_from(order.record.issued_at).unwrap_or(0);
+    EventId::derive(issued_at.saturating_mul(1000), &parts)
 }
 
 /// The last step of everything that is done with a delivery.

@@ -1,4 +1,4 @@
-//! The end of an attempt: tell it, record it, and only then acknowledge.
+//! The end of an attempt: record it, tell it, and only then acknowledge.
 
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, CommandResult, Event, Outcome as EventOutcome, ResultData};
@@ -6,9 +6,10 @@ use wafleet_protocol::id::EventId;
 use wafleet_protocol::timestamp::Timestamp;
 use wafleet_protocol::topology::RetryTier;
 
-use crate::database::FinalState;
-use crate::events::EventSink;
+use crate::database::{Ending, FinalState};
+use crate::events::{EmitError, EventSink};
 use crate::intake::{IntakeError, Order, acknowledge, result_id};
+use crate::lease::Fenced;
 use crate::letter;
 use crate::world::{World, unix_secs};
 
@@ -28,7 +29,7 @@ pub(crate) enum Outcome {
     Wait,
 }
 
-/// Tells, records and acknowledges. `fence` is the owner's, 0 for a bystander.
+/// Records, tells and acknowledges. `fence` is the owner's, 0 for a bystander.
 ///
 /// # Errors
 /// [`IntakeError`]: the delivery is still unacknowledged and comes again.
@@ -92,20 +93,25 @@ async fn finish(
         FinalState::Failed => EventOutcome::Failed,
         FinalState::Unknown => EventOutcome::Unknown,
     };
-    world.counters.count("commands.finished", outcome.as_str());
-    let code = error.as_ref().map(|error| error.code.as_str());
+    let result = result(order, outcome, None, error, data);
+    let recorded = serde_json::to_value(&result).expect("strings, numbers and plain structs always serialise");
+    // Recorded first: whoever comes after a crash tells these very words, and a consumer never sees one event id say two
+    // things.
+    let result = match world.database.finish(&order.record, fence, state, &recorded).await? {
+        Ending::Recorded => result,
+        Ending::Stands { result: standing } => serde_json::from_value(standing).unwrap_or(result),
+        Ending::NewerOwner => return Err(EmitError::from(Fenced).into()),
+    };
+    world.counters.count("commands.finished", result.outcome.as_str());
     tracing::info!(
         command_id = order.record.command_id,
         session_id = order.record.session_id,
         kind = order.record.kind,
-        outcome = outcome.as_str(),
-        code,
+        outcome = result.outcome.as_str(),
+        code = result.error.as_ref().map(|error| error.code.as_str()),
         "command finished"
     );
-    let result = result(order, outcome, None, error, data);
-    let recorded = serde_json::to_value(&result).expect("strings, numbers and plain structs always serialise");
-    sink.emit(result_id(&order.verified), Event::CommandResult(result), order.correlation()).await?.wait().await?;
-    world.database.finish(&order.record, fence, state, &recorded).await?;
+    sink.emit(result_id(order), Event::CommandResult(result), order.correlation()).await?.wait().await?;
     acknowledge(&order.delivery).await
 }
 

@@ -27,6 +27,9 @@ pub(crate) enum Acceptance {
         attempted: bool,
         /// An operator replays it, and this replay was not seen before.
         replayed: bool,
+        /// When it was issued, in unix seconds, as the ledger knows it: a copy that was signed again later is no other
+        /// command, and its result has the same event id.
+        issued_at: i64,
     },
     /// It passed its end of life unexecuted, and no operator has decided otherwise.
     Expired,
@@ -34,6 +37,8 @@ pub(crate) enum Acceptance {
     Done {
         /// The recorded `command.result` data.
         result: Value,
+        /// As in [`Open`](Self::Open).
+        issued_at: i64,
     },
     /// The same id came with another body.
     BodyChanged,
@@ -45,11 +50,16 @@ pub(crate) enum Late {
     /// Nothing was done, and nothing will be.
     NotBegun,
     /// A send was begun, and its end is not recorded: it may have gone out.
-    Begun,
+    Begun {
+        /// When it was issued, in unix seconds, as the ledger knows it.
+        issued_at: i64,
+    },
     /// Finished: its end stands.
     Done {
         /// The recorded `command.result` data.
         result: Value,
+        /// As in [`Begun`](Self::Begun).
+        issued_at: i64,
     },
 }
 
@@ -83,6 +93,20 @@ impl FinalState {
     }
 }
 
+/// Which end of a command stands.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The one that was just recorded.
+    Recorded,
+    /// One that was recorded before.
+    Stands {
+        /// The recorded `command.result` data.
+        result: Value,
+    },
+    /// None yet, and a newer owner is at it: the end is that owner's to record and to tell.
+    NewerOwner,
+}
+
 /// The identity of a command, as its verified headers and body say it.
 #[derive(Debug, Clone)]
 pub(crate) struct CommandRecord {
@@ -100,7 +124,7 @@ pub(crate) struct CommandRecord {
     pub(crate) body_sha256: [u8; 32],
     /// The caller's own reference.
     pub(crate) reference: Option<String>,
-    /// Unix seconds.
+    /// Unix seconds; once the ledger has been asked, as the ledger knows it.
     pub(crate) issued_at: i64,
     /// Unix seconds.
     pub(crate) expires_at: i64,
@@ -143,9 +167,11 @@ impl Database {
             .execute(&self.pool)
             .await?;
         if inserted.rows_affected() == 1 {
-            return Ok(Acceptance::Open { first: true, attempted: false, replayed: signer == Signer::Operator });
+            let (replayed, issued_at) = (signer == Signer::Operator, command.issued_at);
+            return Ok(Acceptance::Open { first: true, attempted: false, replayed, issued_at });
         }
-        let select = "SELECT body_sha256, state, CAST(result AS CHAR) AS result FROM wafleet_commands WHERE workspace_id = ? AND command_id = ?";
+        let select = "SELECT body_sha256, state, CAST(result AS CHAR) AS result, CAST(UNIX_TIMESTAMP(issued_at) AS SIGNED) AS issued_at \
+             FROM wafleet_commands WHERE workspace_id = ? AND command_id = ?";
         let row =
             sqlx::query(select).bind(command.workspace_id).bind(&command.command_id).fetch_one(&self.pool).await?;
         let body: Vec<u8> = row.try_get("body_sha256")?;
@@ -155,15 +181,17 @@ impl Database {
         let state: String = row.try_get("state")?;
         let result: Option<String> = row.try_get("result")?;
         let replayed = self.renew(command, signer).await?;
+        let issued_at = if replayed { command.issued_at } else { row.try_get("issued_at")? };
         Ok(match (state.as_str(), result) {
-            ("accepted", _) => Acceptance::Open { first: false, attempted: false, replayed },
-            ("attempting", _) => Acceptance::Open { first: false, attempted: true, replayed },
+            ("accepted", _) => Acceptance::Open { first: false, attempted: false, replayed, issued_at },
+            ("attempting", _) => Acceptance::Open { first: false, attempted: true, replayed, issued_at },
             ("expired", _) if signer == Signer::Operator => {
-                Acceptance::Open { first: false, attempted: false, replayed }
+                Acceptance::Open { first: false, attempted: false, replayed, issued_at }
             }
             ("expired", _) => Acceptance::Expired,
             (_, result) => Acceptance::Done {
                 result: result.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null),
+                issued_at,
             },
         })
     }
@@ -227,7 +255,7 @@ impl Database {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Records the end and its result. A second end changes nothing.
+    /// Records the end and its result. A second end changes nothing: the answer says which one stands.
     ///
     /// # Errors
     /// The database is away: the delivery must not be acknowledged.
@@ -237,10 +265,10 @@ impl Database {
         fence: u64,
         state: FinalState,
         result: &Value,
-    ) -> Result<(), DatabaseError> {
+    ) -> Result<Ending, DatabaseError> {
         let update = "UPDATE wafleet_commands SET state = ?, fence = ?, result = ?, updated_at = UTC_TIMESTAMP(3) \
                       WHERE workspace_id = ? AND command_id = ? AND state IN ('accepted', 'attempting') AND fence <= ?";
-        sqlx::query(update)
+        let done = sqlx::query(update)
             .bind(state.as_str())
             .bind(fence)
             .bind(result.to_string())
@@ -249,7 +277,20 @@ impl Database {
             .bind(fence)
             .execute(&self.pool)
             .await?;
-        Ok(())
+        if done.rows_affected() == 1 {
+            return Ok(Ending::Recorded);
+        }
+        let select = "SELECT fence, CAST(result AS CHAR) AS result FROM wafleet_commands WHERE workspace_id = ? AND command_id = ?";
+        let row =
+            sqlx::query(select).bind(command.workspace_id).bind(&command.command_id).fetch_optional(&self.pool).await?;
+        let Some(row) = row else { return Ok(Ending::Recorded) }; // purged: there is no other end that it could contradict
+        let standing: Option<String> = row.try_get("result")?;
+        let newer = row.try_get::<u64, _>("fence")? > fence;
+        Ok(match standing.and_then(|text| serde_json::from_str(&text).ok()) {
+            Some(result) => Ending::Stands { result },
+            None if newer => Ending::NewerOwner,
+            None => Ending::Recorded,
+        })
     }
 
     /// How far a command got whose time is over. One that had not begun is recorded as expired.
@@ -257,8 +298,8 @@ impl Database {
     /// # Errors
     /// The database is away.
     pub(crate) async fn expire(&self, command: &CommandRecord) -> Result<Late, DatabaseError> {
-        let select = "SELECT state, CAST(result AS CHAR) AS result FROM wafleet_commands \
-                      WHERE workspace_id = ? AND command_id = ? AND body_sha256 = ?";
+        let select = "SELECT state, CAST(result AS CHAR) AS result, CAST(UNIX_TIMESTAMP(issued_at) AS SIGNED) AS issued_at \
+                      FROM wafleet_commands WHERE workspace_id = ? AND command_id = ? AND body_sha256 = ?";
         let row = sqlx::query(select)
             .bind(command.workspace_id)
             .bind(&command.command_id)
@@ -270,8 +311,8 @@ impl Database {
         let result: Option<String> = row.try_get("result")?;
         match (state.as_str(), result.and_then(|text| serde_json::from_str(&text).ok())) {
             ("accepted" | "expired", _) => {}
-            ("attempting", _) => return Ok(Late::Begun),
-            (_, Some(result)) => return Ok(Late::Done { result }),
+            ("attempting", _) => return Ok(Late::Begun { issued_at: row.try_get("issued_at")? }),
+            (_, Some(result)) => return Ok(Late::Done { result, issued_at: row.try_get("issued_at")? }),
             (_, None) => {}
         }
         let update = "UPDATE wafleet_commands SET state = 'expired', updated_at = UTC_TIMESTAMP(3) \
