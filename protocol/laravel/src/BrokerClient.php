@@ -39,6 +39,14 @@ final class BrokerClient implements Client
         }
     }
 
+    /** A transaction began. What waits although it is the outermost one belongs to one that broke off with its connection. */
+    public function began(string $connection): void
+    {
+        if ($this->waiting !== [] && $connection === $this->connection() && $this->level() === 1) {
+            $this->waiting = [];
+        }
+    }
+
     /** A transaction was committed: what was made in it belongs to the one around it, or goes out. */
     public function committed(string $connection): void
     {

@@ -4,6 +4,7 @@ namespace Wafleet\Laravel;
 
 use Illuminate\Contracts\Events\Dispatcher;
 use Illuminate\Contracts\Foundation\Application;
+use Illuminate\Database\Events\TransactionBeginning;
 use Illuminate\Database\Events\TransactionCommitted;
 use Illuminate\Database\Events\TransactionRolledBack;
 use Illuminate\Support\ServiceProvider;
@@ -35,6 +36,7 @@ final class WhatsAppServiceProvider extends ServiceProvider
                 $this->app->make(BrokerClient::class)->{$method}($event->connectionName);
             }
         };
+        $events->listen(TransactionBeginning::class, $client('began'));
         $events->listen(TransactionCommitted::class, $client('committed'));
         $events->listen(TransactionRolledBack::class, $client('rolledBack'));
 

@@ -2,7 +2,9 @@
 
 namespace Wafleet\Laravel\Tests\Feature;
 
+use Illuminate\Database\QueryException;
 use Illuminate\Support\Facades\DB;
+use PDOException;
 use PhpAmqpLib\Message\AMQPMessage;
 use RuntimeException;
 use Wafleet\Laravel\Command;
@@ -139,6 +141,23 @@ final class PublishTest extends TestCase
         DB::rollBack();
         DB::transaction(fn () => WhatsAppSession::create(['workspace_id' => 7]));
         $this->assertSame([], $this->fleet->commands());
+    }
+
+    public function test_commands_of_a_transaction_that_broke_off_go_with_it(): void
+    {
+        $session = WhatsApp::session('support-01', workspace: 7);
+        try {
+            DB::transaction(function () use ($session) {
+                $session->sendText('12345', 'never');
+                DB::statement('KILL CONNECTION_ID()');
+            });
+            $this->fail('the connection was to break');
+        } catch (QueryException|PDOException) {
+        }
+        DB::reconnect();
+        DB::transaction(fn () => $session->sendText('12345', 'later'));
+        $this->assertSame(['later'], array_map(fn ($arrived) => $arrived['command']['data']['text'], $this->fleet->commands()));
+        $this->assertSame(['later'], WhatsAppMessage::pluck('text')->all());
     }
 
     public function test_a_commit_throws_what_it_could_not_publish(): void
