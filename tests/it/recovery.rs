@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use wafleet_imitation::{AckTimes, Departure, Options, Phone, SendFault};
+use wafleet_imitation::{AckTimes, Departure, Options, PageOptions, Phone, SendFault};
 use wafleet_protocol::event::{Cause, Envelope, Event, Outcome, SessionStatus};
 use wafleet_protocol::lane::Lane;
 use wafleet_tests::fleet::{HOST_KEY, Order, PATIENCE, Posted, Target, new_command_id, unix_now};
@@ -249,6 +249,8 @@ async fn a_send_whose_connection_is_cut_ends_in_one_message_or_none() -> Result<
         send(&stage, &target, words).await.with_context(|| format!("{fault:?}"))?;
     }
     left(&stage, &["taken, then cut", "cut, not taken", "taken, told late"])?;
+    // The page repeats what was cut off as soon as it has a line again, and is waited for: no command had to come back.
+    ensure!(worker.count("commands.retried.ack_timeout")? == 0, "{:?}", worker.heartbeat()?);
 
     // A refusal is final, and nothing left.
     stage.site.faults(|faults| faults.next_sends(SendFault::Refuse { code: 500 }, 1));
@@ -299,4 +301,113 @@ async fn a_drained_worker_hands_over_without_losing_a_command() -> Result<()> {
     ensure!(ended.success(), "{ended}");
     ensure!(Process::naming(&stage.fleet.profile_root())?.is_empty(), "a browser is left");
     stage.host.events().check_order()
+}
+
+#[tokio::test]
+async fn a_line_that_carries_nothing_is_noticed_though_the_page_does_not() -> Result<()> {
+    // The page's own watch over its line is out of order: it looks once in ten minutes.
+    let page = PageOptions { ping_ms: 600_000, dead_socket_ms: 600_000, ..PageOptions::default() };
+    let stage = Stage::set(Options { page, ..Options::default() }).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut worker = stage.worker("w1").env("WAFLEET_SILENCE_SECS", "5").spawn()?;
+    worker.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    send(&stage, &target, "before").await?;
+    let mark = stage.host.events().len();
+    anna.set_silent(true)?;
+    anna.receive_text(BERT, "Bert", "into the silence");
+    let silent = async || Ok((worker.count("pages.broken.silent")? == 1).then_some(()));
+    wait::until("the silence is noticed", 2 * PATIENCE, silent).await?;
+    let told = |envelope: &Envelope| match &envelope.event {
+        Event::MessageReceived(message) => {
+            message.text.as_ref().is_some_and(|text| text.as_str() == "into the silence").then_some(())
+        }
+        _ => None,
+    };
+    stage.host.events().wait_from(mark, "what came during it", 2 * PATIENCE, told).await?;
+    send(&stage, &target, "after").await?;
+    left(&stage, &["before", "after"])?;
+    ensure!(codes(&stage, mark) == 0, "a linked session showed a code");
+    stage.host.events().check_order()
+}
+
+#[tokio::test]
+async fn what_came_while_nobody_owned_the_session_is_told_whatever_its_time_and_number() -> Result<()> {
+    const MANY: usize = 450;
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut first = stage.worker("w1").spawn()?;
+    first.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    receive(&stage, &anna, "before").await?;
+    let ended = first.terminate(Duration::from_secs(30)).await?;
+    ensure!(ended.success(), "{ended}");
+    ensure!(!first.output()?.contains("before the page was ready"), "a good end is complained of");
+
+    // Three pages full within a second or two, and one that was on its way for two hours.
+    let mut words: Vec<String> = (0..MANY).map(|n| format!("message {n:03}")).collect();
+    words.iter().for_each(|words| drop(anna.receive_text(BERT, "Bert", words)));
+    words.push("two hours late".to_owned());
+    anna.receive_late_text("4915155555555", "Carla", "two hours late", Duration::from_secs(7200));
+    let mark = stage.host.events().len();
+    let mut second = stage.worker("w2").spawn()?;
+    second.wait_until_ready().await?;
+    let told = async || {
+        let mut told = std::collections::BTreeMap::new();
+        for entry in stage.host.events().entries().into_iter().skip(mark) {
+            if let Event::MessageReceived(message) = entry.envelope.event {
+                let text = message.text.map(|text| text.as_str().to_owned()).unwrap_or_default();
+                *told.entry(text).or_insert(0) += 1;
+            }
+        }
+        Ok(words.iter().all(|words| told.contains_key(words)).then_some(told))
+    };
+    let told = wait::until("every message is told", 3 * PATIENCE, told).await;
+    let told = told.with_context(|| stage.host.events().describe())?;
+    ensure!(words.iter().all(|words| told[words] == 1), "told twice under one owner: {told:?}");
+    stage.host.events().check_order()
+}
+
+#[tokio::test]
+async fn a_message_that_leaves_after_its_end_was_called_unknown_is_told_and_recorded() -> Result<()> {
+    let acks = AckTimes { server: Duration::from_secs(25), delivered: None, read: None };
+    let stage = Stage::set(Options { acks, ..Options::default() }).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut worker = stage.worker("w1").env("WAFLEET_PAGE_CALL_TIMEOUT_SECS", "5").spawn()?;
+    worker.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    let (id, command) = (new_command_id()?, text(BERT, "acknowledged late")?);
+    let order = Order { expires_at: unix_now() + 8, ..Order::now(&command, Lane::Normal) };
+    let letter = stage.host.letter_by(HOST_KEY, &target, &id, &command, &order)?;
+    ensure!(stage.host.post(&letter).await? == Posted::Routed);
+    let result = stage.host.final_result(&id).await?;
+    ensure!(result.outcome == Outcome::Unknown, "{result:?}");
+
+    let acknowledged = |envelope: &Envelope| match &envelope.event {
+        Event::MessageAck(ack) if ack.command_id.as_ref() == Some(&id) => {
+            Some((envelope.correlation_id.clone(), ack.ack.number()))
+        }
+        _ => None,
+    };
+    let (correlation, ack) = stage.host.events().wait_for("the ack of the command's message", acknowledged).await?;
+    ensure!(correlation.as_ref() == Some(&id) && ack == 1, "{correlation:?} {ack}");
+    let recorded = async || {
+        let commands = stage.fleet.database().commands().await?;
+        Ok(commands.iter().any(|(command, _, state)| *command == id.to_string() && state == "succeeded").then_some(()))
+    };
+    wait::until("the ledger knows how it ended", PATIENCE, recorded).await?;
+    // The result event stands: there is one, and whoever sends the command again is answered with what became of it.
+    let mark = stage.host.events().len();
+    let again = Order { expires_at: unix_now() + 600, ..Order::now(&command, Lane::Normal) };
+    stage.host.post(&stage.host.letter_by(HOST_KEY, &target, &id, &command, &again)?).await?;
+    let answer = stage.host.final_envelope(mark, &id).await?;
+    let Event::CommandResult(answer) = answer.event else { anyhow::bail!("no result: {answer:?}") };
+    ensure!(answer.outcome == Outcome::Succeeded && answer.error.is_none(), "{answer:?}");
+    left(&stage, &["acknowledged late"])
 }

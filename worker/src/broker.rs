@@ -5,8 +5,10 @@
 //! it came back tens of seconds later, and it re-subscribes consumers without asking whether the lease is still ours.
 //! Any trouble ends the attempt; the loop drops the connection with all its channels, backs off and dials again.
 
+mod backlog;
 pub(crate) mod consumer;
 pub(crate) mod message;
+pub(crate) mod outbox;
 pub(crate) mod publisher;
 pub(crate) mod topology;
 
@@ -16,6 +18,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use lapin::tcp::OwnedTLSConfig;
 use lapin::{Connection, ConnectionProperties, Event};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -47,12 +50,6 @@ pub(crate) enum BrokerError {
     /// A message was not confirmed in time.
     #[error("the broker did not confirm a message within {} s", publisher::CONFIRM_LIMIT.as_secs())]
     ConfirmTimeout,
-    /// The broker refused to take a message (`basic.nack`), e.g. because a queue is full.
-    #[error("the broker refused a message for exchange {exchange}")]
-    Nacked {
-        /// The exchange it was published to.
-        exchange: String,
-    },
     /// An exchange or queue exists with other arguments, or may not be declared.
     #[error("the topology does not fit: {what}")]
     Topology {
@@ -76,8 +73,13 @@ pub(crate) async fn connect(amqp: &Amqp, name: &str) -> Result<Connection, Broke
 
 /// What a connection is for.
 pub(crate) trait Serve: Send {
-    /// Uses one connection for as long as it lives; `Ok` only when it is done for good.
-    fn serve(&mut self, connection: &Arc<Connection>) -> impl Future<Output = Result<(), BrokerError>> + Send;
+    /// Uses one connection for as long as it lives; `Ok` only when it is done for good. `blocked` says whether the broker
+    /// reads from this connection; it stops when memory or disk run low.
+    fn serve(
+        &mut self,
+        connection: &Arc<Connection>,
+        blocked: watch::Receiver<bool>,
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
 }
 
 /// Keeps one connection alive until `stop`: dials, serves, and dials again when serving or the connection ends.
@@ -89,11 +91,12 @@ pub(crate) async fn keep(amqp: &Amqp, name: &str, stop: &CancellationToken, purp
             Ok(connection) => {
                 let connection = Arc::new(connection);
                 tracing::info!(connection = name, "connected to the broker");
+                let (blocked, blocked_seen) = watch::channel(false);
                 let result = tokio::select! {
                     biased;
                     () = stop.cancelled() => Ok(()),
-                    error = failure(&connection) => Err(error),
-                    result = purpose.serve(&connection) => result,
+                    error = failure(&connection, &blocked) => Err(error),
+                    result = purpose.serve(&connection, blocked_seen) => result,
                 };
                 let _ = timeout(CLOSE_LIMIT, connection.close(200, "goodbye".into())).await;
                 result
@@ -117,15 +120,19 @@ pub(crate) async fn keep(amqp: &Amqp, name: &str, stop: &CancellationToken, purp
 }
 
 /// Waits for the connection to fail, logging what happens to it meanwhile.
-async fn failure(connection: &Connection) -> BrokerError {
+async fn failure(connection: &Connection, blocked: &watch::Sender<bool>) -> BrokerError {
     let mut events = Box::pin(connection.events_listener());
     while let Some(event) = events.next().await {
         match event {
             Event::Error(error) => return error.into(),
             Event::ConnectionBlocked(reason) => {
                 tracing::warn!(reason, "the broker blocks publishers; events wait");
+                blocked.send_replace(true);
             }
-            Event::ConnectionUnblocked => tracing::info!("the broker takes messages again"),
+            Event::ConnectionUnblocked => {
+                tracing::info!("the broker takes messages again");
+                blocked.send_replace(false);
+            }
             _ => {}
         }
     }

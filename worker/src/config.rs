@@ -65,6 +65,18 @@ pub const SETTINGS: &[Setting] = &[
         "seconds between two saves of a connected session's profile, each a pause of some seconds; 0 to 604800, 0: only at the end",
     ),
     setting("profile_root", Some("/var/lib/wafleet/profiles"), false, "directory of the browser profiles, mode 0700"),
+    setting(
+        "event_spool_dir",
+        Some("/var/lib/wafleet/events"),
+        false,
+        "directory of the events that wait for the broker, sealed with the profile keys; not used without them",
+    ),
+    setting(
+        "event_spool_bytes",
+        Some("268435456"),
+        false,
+        "bytes of events that may wait; from 80 % on no command is taken, 65536 to 68719476736",
+    ),
     setting("runtime_dir", Some("/run/wafleet"), false, "directory of the heartbeat file that `wafleet health` reads"),
     setting("capacity", Some("50"), false, "sessions this worker owns at most, 1 to 500"),
     setting("lease_ttl_secs", Some("15"), false, "seconds a lease lives without renewal, 3 to 120"),
@@ -82,6 +94,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("site_url", Some("https://web.whatsapp.com/"), false, "the page each session opens"),
     setting("page_bundle", None, false, "file that replaces the built-in page bundle, without a rebuild"),
     setting("page_call_timeout_secs", Some("60"), false, "seconds a call into the page may take, 5 to 300"),
+    setting(
+        "silence_secs",
+        Some("90"),
+        false,
+        "seconds without a sign of WhatsApp's server before a session asks it for one, 5 to 3600",
+    ),
     setting("qr_generations_per_hour", Some("5"), false, "QR generations a workspace may use up in an hour, 1 to 100"),
     setting("control_per_minute", Some("100"), false, "session.* commands per signing key and minute, 1 to 100000"),
     setting("dead_letter_days", Some("14"), false, "days a dead letter stays in the archive, 1 to 365"),
@@ -137,6 +155,8 @@ pub struct Browser {
     pub bundle: std::sync::Arc<str>,
     /// Upper bound of one call into the page.
     pub call_timeout: Duration,
+    /// Without a sign of WhatsApp's server for so long it is asked for one.
+    pub quiet: Duration,
 }
 
 /// The settings of one worker process, checked.
@@ -158,6 +178,10 @@ pub struct Config {
     pub profile_keys: Option<std::sync::Arc<Ring>>,
     /// How often the profile of a connected session is saved; `None`: only when its browser is closed anyway.
     pub safety_copy: Option<Duration>,
+    /// Where events wait for the broker.
+    pub spool_dir: PathBuf,
+    /// How many bytes of them.
+    pub spool_bytes: u64,
     /// Where the heartbeat file goes.
     pub runtime_dir: PathBuf,
     /// Sessions owned at most.
@@ -195,6 +219,8 @@ impl Config {
         let profile_keys = check.profile_keys();
         let profile_root = PathBuf::from(check.text("profile_root"));
         let safety_copy = check.number("safety_copy_secs", 0..=604_800);
+        let spool_dir = PathBuf::from(check.text("event_spool_dir"));
+        let spool_bytes = check.number("event_spool_bytes", 65_536..=68_719_476_736);
         let runtime_dir = PathBuf::from(check.text("runtime_dir"));
         let capacity = check.number("capacity", 1..=500) as usize;
         let lease_ttl = Duration::from_secs(check.number("lease_ttl_secs", 3..=120));
@@ -214,6 +240,8 @@ impl Config {
                     profile_root,
                     profile_keys: profile_keys.map(Into::into),
                     safety_copy: (safety_copy > 0).then(|| Duration::from_secs(safety_copy)),
+                    spool_dir,
+                    spool_bytes,
                     runtime_dir,
                     capacity,
                     lease_ttl,
@@ -518,8 +546,9 @@ impl Check<'_> {
             None => wafleet_browser::built_in_bundle().into(),
         };
         let call_timeout = Duration::from_secs(self.number("page_call_timeout_secs", 5..=300));
+        let quiet = Duration::from_secs(self.number("silence_secs", 5..=3600));
         let extra_args = self.text("chromium_args").split_whitespace().map(str::to_owned).collect();
-        Some(Browser { executable, flavor, sandbox, extra_args, site: site?, bundle, call_timeout })
+        Some(Browser { executable, flavor, sandbox, extra_args, site: site?, bundle, call_timeout, quiet })
     }
 }
 

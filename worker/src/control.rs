@@ -151,7 +151,7 @@ async fn start(
 ) -> Result<(), IntakeError> {
     let (workspace, session) = (order.verified.workspace.get(), order.verified.session.as_str());
     // Queues first: a command that comes right after the result must find them.
-    let Some(connection) = world.link.borrow().clone() else {
+    let Some(connection) = world.link.connection() else {
         return settle(
             world,
             sink,
@@ -220,7 +220,7 @@ async fn unrouted(world: &World, delivery: Delivery) -> Result<(), IntakeError> 
         // The ledger row stays open: once the session exists, the dead letter can be replayed.
         return intake::refuse(world, Some(&sink), &order.delivery, Some(&order.verified), &rejection).await;
     }
-    let link = world.link.borrow().clone();
+    let link = world.link.connection();
     if let Some(connection) = link
         && let Err(error) = ensure(&connection, &topology::session(session)).await
     {

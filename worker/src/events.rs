@@ -1,15 +1,14 @@
 //! Events out: numbered, signed and handed to the publisher in order.
 
-use lapin::BasicProperties;
-use tokio::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
+
 use wafleet_protocol::event::{Envelope, Event};
 use wafleet_protocol::id::{CommandId, EventId, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
 use wafleet_protocol::signing::{Claims, Role, sign};
 use wafleet_protocol::timestamp::Timestamp;
-use wafleet_protocol::topology;
 
-use crate::broker::message::{Message, json_properties, text_headers};
+use crate::broker::message::EventLetter;
 use crate::broker::publisher::{Confirm, PublishError};
 use crate::lease::{Fenced, Lease};
 use crate::world::{World, unix_ms, unix_secs};
@@ -77,15 +76,16 @@ impl EventSink {
         EventId::random(unix_ms(), rand::random())
     }
 
-    /// Numbers, signs and queues an event. Waits only while the publisher's queue is full.
+    /// Numbers, signs and hands over an event: it will go out, whatever happens to the broker or to this process. Never
+    /// waits; whoever can wait looks at [`Publisher::room`](crate::broker::publisher::Publisher::room) first.
     ///
     /// # Errors
     /// [`EmitError`]; nothing was published then.
-    pub(crate) async fn emit(&self, id: EventId, event: Event, correlation: Correlation) -> Result<Confirm, EmitError> {
+    pub(crate) fn emit(&self, id: EventId, event: Event, correlation: Correlation) -> Result<Confirm, EmitError> {
         let now = unix_secs();
         let signer = self.world.config.keyring.signer(Role::Events, self.workspace, now);
         let signer = signer.ok_or(EmitError::NoKey(self.workspace))?;
-        let mut seq = self.seq.lock().await;
+        let mut seq = self.seq.lock().unwrap_or_else(PoisonError::into_inner);
         let (epoch, number) = match &self.lease {
             None => (0, 0),
             Some(lease) => {
@@ -108,30 +108,20 @@ impl EventSink {
         let kind = envelope.event.type_name();
         let body = envelope.to_bytes();
         let headers = sign(signer, &Claims::event(&envelope, now), &body);
-        let message = Message {
-            exchange: topology::EVENTS,
+        let letter = EventLetter {
             routing_key: envelope.routing_key(),
-            mandatory: true, // the alternate exchange takes what no consumer is bound for, so a return is a fault
-            properties: properties(&envelope, kind, headers.to_pairs()),
-            body,
+            id: envelope.id.to_string(),
+            kind: kind.to_owned(),
+            at: envelope.occurred_at.unix_secs(),
+            correlation: envelope.correlation_id.as_ref().map(ToString::to_string),
+            headers: headers.to_pairs().map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            body: String::from_utf8(body).expect("JSON is UTF-8"),
+            workspace: envelope.workspace_id,
+            session: envelope.session_id,
         };
-        let confirm = self.world.publisher.enqueue(message).await?;
+        let confirm = self.world.publisher.tell(letter);
         *seq = number;
         self.world.counters.count("events.published", kind);
         Ok(confirm)
-    }
-}
-
-fn properties(
-    envelope: &Envelope,
-    kind: &'static str,
-    signed: impl IntoIterator<Item = (&'static str, String)>,
-) -> BasicProperties {
-    let properties = json_properties(envelope.id.as_str(), kind)
-        .with_timestamp(envelope.occurred_at.unix_secs())
-        .with_headers(text_headers(signed));
-    match &envelope.correlation_id {
-        Some(command) => properties.with_correlation_id(command.as_str().into()),
-        None => properties,
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use wafleet_protocol::event::SessionStatus;
 
 use crate::boottime::BootInstant;
+use crate::broker::outbox::Standing;
 use crate::world::World;
 
 /// A worker whose loop has not turned for this long is stuck.
@@ -40,8 +41,38 @@ pub struct Heartbeat {
     pub leases: usize,
     /// Sessions by public status.
     pub sessions: BTreeMap<String, usize>,
+    /// Events that wait for the broker.
+    #[serde(default)]
+    pub events: WaitingEvents,
     /// Counts since the start.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// Events that wait for the broker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingEvents {
+    /// How many messages wait or are not confirmed yet.
+    pub waiting: usize,
+    /// Bytes they take, of `bound`.
+    pub bytes: u64,
+    /// From 80 % of it on no command is taken.
+    pub bound: u64,
+    /// `free`; `no_commands`: commands stay in their queues; `full`: pages are not listened to either.
+    pub room: String,
+    /// `disk`; `memory`: there are no profile keys to seal them with; `trouble`: the disk does not take them.
+    pub keeping: String,
+}
+
+impl From<Standing> for WaitingEvents {
+    fn from(standing: Standing) -> Self {
+        Self {
+            waiting: standing.waiting,
+            bytes: standing.bytes,
+            bound: standing.bound,
+            room: standing.room.as_str().to_owned(),
+            keeping: standing.keeping.as_str().to_owned(),
+        }
+    }
 }
 
 /// What is asked of a worker.
@@ -83,10 +114,11 @@ impl Vitals {
             pid: std::process::id(),
             state: if draining { "draining" } else { "claiming" }.to_owned(),
             boottime_ms: BootInstant::now().as_millis(),
-            broker_connected: self.world.link.borrow().is_some(),
+            broker_connected: self.world.link.connection().is_some(),
             started: *self.started.lock().unwrap_or_else(PoisonError::into_inner),
             leases,
             sessions: sessions.iter().map(|(status, count)| (status.to_string(), *count)).collect(),
+            events: self.world.publisher.standing().into(),
             counters: self.world.counters.snapshot(),
         };
         let text = serde_json::to_vec(&heartbeat).expect("plain data always serialises");

@@ -265,7 +265,7 @@ pub(crate) async fn refuse(
                 &bystander
             }
         };
-        sink.emit(id, Event::CommandResult(result), correlation).await?.wait().await?;
+        sink.emit(id, Event::CommandResult(result), correlation)?.wait().await?;
     }
     acknowledge(delivery).await
 }
@@ -344,7 +344,7 @@ async fn answer_again(
             }
         };
         let id = result_id(&order);
-        sink.emit(id, Event::CommandResult(result), order.correlation()).await?.wait().await?;
+        sink.emit(id, Event::CommandResult(result), order.correlation())?.wait().await?;
     }
     acknowledge(&order.delivery).await
 }

@@ -25,5 +25,6 @@ mod letter;
 mod session;
 mod settle;
 mod snapshot;
+mod spool;
 mod supervisor;
 mod world;

@@ -21,12 +21,13 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use lapin::message::Delivery;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use wafleet_browser::{Message as PageMessage, PageEvent};
+use tokio::task::{AbortHandle, JoinSet};
+use wafleet_browser::{CallError, PageEvent, Sent};
 use wafleet_protocol::event::{Cause, Event, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{EventId, PhoneNumber, SessionId, WorkspaceId};
 
 use crate::broker::consumer::Reader;
+use crate::broker::outbox::Room;
 use crate::broker::publisher::Confirm;
 use crate::database::{Desired, SessionRow};
 use crate::events::{Correlation, EmitError, EventSink};
@@ -37,7 +38,7 @@ use crate::world::World;
 use browser::Live;
 use copies::Copies;
 use execute::{Done, Follow, Job};
-use hearing::Watermark;
+use hearing::{Confirmed, Missed, Watermark};
 use opening::Opening;
 use state::{Effect, Input, State};
 use telling::Told;
@@ -94,6 +95,8 @@ pub(crate) struct SessionActor {
     workspace: WorkspaceId,
     session: SessionId,
     sink: Arc<EventSink>,
+    /// What may still be told.
+    room: watch::Receiver<Room>,
     state: State,
     live: Option<Live>,
     requests: mpsc::Receiver<Request>,
@@ -114,6 +117,10 @@ pub(crate) struct SessionActor {
     untold_code: Option<(String, Option<i64>)>,
     confirms: FuturesOrdered<TellingConfirmed>,
     watermark: Watermark,
+    /// The page says that everything has arrived that waited for it.
+    arrived: bool,
+    /// The task that reads the page's store.
+    reading: Option<AbortHandle>,
     row: RowWriter,
     snapshots: Option<Snapshots>,
     /// The browser was connected, so its profile is worth saving.
@@ -121,7 +128,7 @@ pub(crate) struct SessionActor {
 }
 
 /// A message event on its way: resolves to the message's time once the broker has it.
-type TellingConfirmed = BoxFuture<'static, Option<u64>>;
+type TellingConfirmed = BoxFuture<'static, Confirmed>;
 
 /// Writes the status row, latest first: an older status that could not be written is not worth writing later.
 #[derive(Default)]
@@ -154,13 +161,22 @@ enum Happening {
     },
     Executed(Done),
     CopyDue,
-    Missed(Vec<PageMessage>),
+    Missed(Missed),
+    Unread {
+        reading: u64,
+        since: i64,
+        after: Option<String>,
+        error: CallError,
+    },
+    /// The page has had time enough to say that everything has arrived.
+    PageArrived,
+    Found(Vec<Sent>),
     RowWritten {
         fenced: bool,
     },
     /// The send in flight took too long for somebody who wants the session to end.
     Impatient,
-    Confirmed(Option<u64>),
+    Confirmed(Confirmed),
     Panicked,
     Nothing,
 }
@@ -180,7 +196,9 @@ pub(crate) fn channel(
     let sink = Arc::new(EventSink::of_owner(world.clone(), workspace, session.clone(), lease.clone()));
     let snapshots = Snapshots::new(&world, workspace, &session, &lease);
     let copies = Copies::new(world.config.safety_copy.filter(|_| snapshots.is_some()), Instant::now());
+    let room = world.publisher.room();
     let actor = SessionActor {
+        room,
         world,
         lease,
         workspace,
@@ -202,6 +220,8 @@ pub(crate) fn channel(
         untold_code: None,
         confirms: FuturesOrdered::new(),
         watermark: Watermark::resume(row.watermark),
+        arrived: false,
+        reading: None,
         row: RowWriter::default(),
         snapshots,
         copies,
@@ -233,8 +253,11 @@ impl SessionActor {
     async fn next(&mut self) -> Happening {
         let deadline = self.state.deadline();
         let closing = self.state.is_closing();
+        let unread = self.watermark.due().filter(|_| self.state.is_online());
         let takes = !self.busy && self.leaving.is_none() && !self.state.is_pausing();
         let copy_at = self.copies.at().filter(|_| takes && self.state.is_online());
+        // A full spool: what the page says waits in the page, and is read from its store if it overflows.
+        let listens = *self.room.borrow_and_update() != Room::Full;
         tokio::select! {
             biased;
             () = self.lease.lost(), if !closing => Happening::Input(Input::LeaseLost),
@@ -244,10 +267,12 @@ impl SessionActor {
                 Err(_) => Happening::Panicked,
             },
             Some(request) = self.requests.recv(), if !closing => Happening::Requested(request),
-            event = page_event(&mut self.live) => event.map_or(Happening::Nothing, Happening::Page),
+            event = page_event(&mut self.live), if listens => event.map_or(Happening::Nothing, Happening::Page),
             Some(confirmed) = self.confirms.next(), if !self.confirms.is_empty() => Happening::Confirmed(confirmed),
             () = sleep_until(deadline) => Happening::Input(Input::Deadline),
             () = sleep_until(copy_at), if !closing => Happening::CopyDue,
+            () = sleep_until(unread) => Happening::PageArrived,
+            Ok(()) = self.room.changed(), if !listens => Happening::Nothing,
             delivery = read(&mut self.urgent), if takes && !closing => match delivery {
                 Some(delivery) => Happening::Delivery { urgent: true, delivery },
                 None => Happening::ReaderBroken { urgent: true },
@@ -314,10 +339,20 @@ impl SessionActor {
                 let input = self.executed(done).await;
                 input.or_else(|| self.leaving.take().map(Input::from))
             }
-            Happening::Missed(messages) => {
-                for message in messages {
-                    self.tell_message(&message).await;
-                }
+            Happening::Missed(missed) => {
+                self.missed(missed).await;
+                None
+            }
+            Happening::Unread { reading, since, after, error } => {
+                self.unread(reading, since, after, &error);
+                None
+            }
+            Happening::PageArrived => {
+                self.look_whether_arrived();
+                None
+            }
+            Happening::Found(found) => {
+                self.found(found).await;
                 None
             }
             Happening::RowWritten { fenced: true } => Some(Input::LeaseLost),
@@ -394,8 +429,8 @@ impl SessionActor {
         }
     }
 
-    async fn emit(&mut self, id: EventId, event: Event, correlation: Correlation) -> Option<Confirm> {
-        match self.sink.emit(id, event, correlation).await {
+    fn emit(&mut self, id: EventId, event: Event, correlation: Correlation) -> Option<Confirm> {
+        match self.sink.emit(id, event, correlation) {
             Ok(confirm) => Some(confirm),
             Err(EmitError::Fenced(_)) => None, // not ours to tell; the loss of the lease is noticed elsewhere
             Err(error) => {
@@ -407,20 +442,20 @@ impl SessionActor {
 
     /// The last durable writes, while the lease is still held.
     async fn finish(&mut self) {
+        if let Some(reading) = self.reading.take() {
+            reading.abort();
+        }
         let last_confirms = async {
             while let Some(confirmed) = self.confirms.next().await {
-                if let Some(at) = confirmed {
-                    self.watermark.confirmed = self.watermark.confirmed.max(at);
-                }
+                self.watermark.note(confirmed);
             }
         };
         let _ = tokio::time::timeout(crate::broker::publisher::CONFIRM_LIMIT, last_confirms).await;
-        if self.lease.prove().is_ok() && self.watermark.confirmed > self.watermark.written {
-            let write = self.world.database.advance_watermark(
-                self.session.as_str(),
-                self.lease.fence(),
-                self.watermark.confirmed,
-            );
+        if self.lease.prove().is_ok()
+            && let Some(watermark) = self.watermark.unwritten()
+        {
+            let (session, fence) = (self.session.as_str(), self.lease.fence());
+            let write = self.world.database.advance_watermark(session, fence, watermark);
             if let Err(error) = write.await {
                 tracing::warn!(error = %chain(&error), "the watermark is not recorded");
             }

@@ -73,7 +73,7 @@ pub(crate) async fn settle(
             let id =
                 EventId::derive(until.unix_ms(), &["command.deferred", order.verified.message_id.as_str(), &moment]);
             let result = result(order, EventOutcome::Deferred, Some(until), Some(error), None);
-            sink.emit(id, Event::CommandResult(result), order.correlation()).await?.wait().await?;
+            sink.emit(id, Event::CommandResult(result), order.correlation())?.wait().await?;
             put_aside(world, sink, order, tier, order.attempts()).await
         }
     }
@@ -111,7 +111,7 @@ async fn finish(
         code = result.error.as_ref().map(|error| error.code.as_str()),
         "command finished"
     );
-    sink.emit(result_id(order), Event::CommandResult(result), order.correlation()).await?.wait().await?;
+    sink.emit(result_id(order), Event::CommandResult(result), order.correlation())?.wait().await?;
     acknowledge(&order.delivery).await
 }
 

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::archivist;
-use crate::broker::{consumer, publisher};
+use crate::broker::consumer::{self, Link};
+use crate::broker::publisher;
 use crate::config::Config;
 use crate::control;
 use crate::counters::Counters;
@@ -54,9 +55,10 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
 
     let database = Database::new(&config.database_url)?;
     let leases = Leases::new(&config.redis, database.clone(), config.worker_id.as_str(), config.lease_ttl)?;
-    let (publisher, publisher_task) = publisher::channel();
-    let (link_sender, link) = watch::channel(None);
     let counters = Arc::new(Counters::default());
+    let (publisher, publisher_task) = publisher::channel(&config, &counters);
+    let (link_sender, connection) = watch::channel(None);
+    let link = Link::new(connection, publisher.room());
     let leash = Leash::new(Arc::clone(&counters));
     let world = World { config: Arc::clone(&config), database, leases, leash, publisher, link, counters };
     let vitals = Arc::new(Vitals::new(world.clone())?);
@@ -89,17 +91,24 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     let _ = controlling.await;
     let _ = archiving.await;
 
-    // The last events are confirmed before the connection closes: the publisher ends when its last handle is gone.
+    // The last events are confirmed before the connection closes.
     link_stop.cancel();
     let _ = consuming.await;
     leases_stop.cancel();
     let _ = keeping.await;
     vitals.ended();
     world.database.close().await;
-    drop((world, vitals));
+    world.publisher.close();
     tokio::select! {
         _ = publishing => {}
-        () = tokio::time::sleep(FLUSH_LIMIT) => tracing::error!("the broker did not take the last events in time"),
+        () = tokio::time::sleep(FLUSH_LIMIT) => {
+            let left = world.publisher.standing();
+            tracing::error!(
+                events = left.waiting,
+                keeping = left.keeping.as_str(),
+                "the broker did not take the last events in time; those on the disk go out when the next worker starts here"
+            );
+        }
     }
     let ending = if kill.is_cancelled() { Ending::Killed } else { Ending::Drained };
     tracing::info!(?ending, "worker ended");
@@ -114,10 +123,8 @@ async fn reach(world: &World, vitals: &Vitals, drain: &CancellationToken) {
         vitals.tick(drain.is_cancelled(), 0, &HashMap::new());
         let database = world.database.check().await.map_err(|error| chain(&error));
         let redis = world.leases.check().await.map_err(|error| chain(&error));
-        let broker = tokio::time::timeout(REACH_PAUSE, link.wait_for(Option::is_some))
-            .await
-            .map(drop)
-            .map_err(|_| "no connection yet");
+        let broker =
+            tokio::time::timeout(REACH_PAUSE, link.connected()).await.map(drop).map_err(|_| "no connection yet");
         if let (Ok(()), Ok(()), Ok(())) = (&database, &redis, &broker) {
             vitals.started();
             tracing::info!("the database, redis and the broker have answered");

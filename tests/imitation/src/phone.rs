@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use crate::cloud::{Cloud, ControlError, DeviceId, Restrict};
+use crate::cloud::{Cloud, ControlError, DeviceId, Moment, Restrict};
 use crate::ids::{Address, GroupId, Number, written};
 use crate::record::Departure;
 use crate::wire::Ban;
@@ -119,6 +119,25 @@ impl Phone {
             state.introduce(&from).name = Some(name.to_owned());
             state.introduce(&self.number);
             state.type_on_phone(&from, &Address::Number(self.number.clone()), text, now)
+        })
+    }
+
+    /// As [`receive_text`](Self::receive_text), with a message that was written so long ago and was on its way until now:
+    /// its time is older than that of messages which came before it.
+    pub fn receive_late_text(
+        &self,
+        from: impl TryInto<Number, Error: Debug>,
+        name: &str,
+        text: &str,
+        late_by: Duration,
+    ) -> String {
+        let from: Number = written(from);
+        let late_ms = u64::try_from(late_by.as_millis()).unwrap_or(u64::MAX);
+        self.cloud.change(|state, now| {
+            state.introduce(&from).name = Some(name.to_owned());
+            state.introduce(&self.number);
+            let then = Moment { unix_ms: now.unix_ms.saturating_sub(late_ms), ..now };
+            state.type_on_phone(&from, &Address::Number(self.number.clone()), text, then)
         })
     }
 

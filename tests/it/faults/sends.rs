@@ -14,12 +14,14 @@ use wafleet_protocol::lane::Lane;
 use wafleet_protocol::topology;
 use wafleet_tests::fleet::{HOST_KEY, Order, PATIENCE, Posted, Target, Worker, new_command_id};
 use wafleet_tests::invariants::Story;
+use wafleet_tests::processes::{Browser, Frozen};
 use wafleet_tests::proxy::{Hold, Proxy};
 use wafleet_tests::stage::{Stage, text};
 use wafleet_tests::wait;
 
 const ANNA: &str = "4915112345678";
 const BERT: &str = "4915187654321";
+const CARLA: &str = "4915155555555";
 const USUAL: AckTimes = AckTimes { server: Duration::from_millis(30), delivered: None, read: None };
 
 /// A step of a send, and the side of it on which the worker dies.
@@ -285,6 +287,31 @@ async fn the_same_id_with_another_body_is_refused_and_the_first_one_stands() -> 
     counted(&worker, "commands.rejected.body_changed", 2).await?;
     let left: Vec<_> = stage.site.sent().into_iter().map(|departure| departure.text).collect();
     ensure!(left == ["pay 10"], "{left:?}");
+    story.end(vec![worker]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_whose_page_stands_still_holds_up_no_other() -> Result<()> {
+    const MESSAGES: usize = 10;
+    let stage = Stage::set(Options::default()).await?;
+    let story = Story::begin(&stage)?;
+    let mut worker = stage.worker("w1").spawn()?;
+    worker.wait_until_ready().await?;
+    let (stuck, well) = (Target::new("stuck")?, Target::new("well")?);
+    stage.site.phone(BERT, "Bert");
+    stage.link(&stuck, &stage.site.phone(ANNA, "Anna")).await?;
+    stage.link(&well, &stage.site.phone(CARLA, "Carla")).await?;
+    let browser = Browser::of(worker.pid(), &stage.session_dir(&stuck))?;
+    let frozen = Frozen::new(browser.renderer()?.id)?;
+    let held = stage.host.send(&stuck, &text(BERT, "stuck")?).await?;
+    for n in 0..MESSAGES {
+        let result = stage.host.ask(&well, &text(BERT, &format!("well {n}"))?).await?;
+        ensure!(result.outcome == Outcome::Succeeded, "{result:?}");
+    }
+    ensure!(!stage.site.sent().iter().any(|departure| departure.text == "stuck"), "it was not stuck at all");
+    drop(frozen);
+    ensure!(stage.host.final_result(&held).await?.outcome == Outcome::Succeeded);
     story.end(vec![worker]).await?;
     Ok(())
 }

@@ -19,4 +19,5 @@ pub use chromium::{Chromium, End, Exit, Flavor, LaunchError, LaunchOptions, Sand
 pub use page::{
     Ack, CRASH_NOTICED_WITHIN, CallError, Capabilities, DETACHED_NOTICED_WITHIN, HANG_NOTICED_WITHIN, Me, Message,
     MessageSource, Page, PageError, PageEvent, PageOptions, SendText, Sent, Status, built_in_bundle,
+    silence_noticed_within,
 };

@@ -62,12 +62,21 @@ pub struct PageOptions {
     pub bundle: Arc<str>,
     /// How long one call may take inside the page.
     pub call_timeout: Duration,
+    /// After so long without a sign of WhatsApp's server it is asked for one; see [`silence_noticed_within`].
+    pub quiet: Duration,
+}
+
+/// A line that looks open and carries nothing is noticed within this time: the quiet time, two questions of 15 s each, and
+/// a second for each look at the clock. The page's own watch is most often faster, and then redials by itself.
+pub fn silence_noticed_within(quiet: Duration) -> Duration {
+    quiet + Duration::from_secs(2 * (15 + 1))
 }
 
 impl PageOptions {
-    /// The built-in bundle and 30 s for a call.
+    /// The built-in bundle, 30 s for a call, and a question after 90 s without a sign of the server.
     pub fn new(url: Url) -> Self {
-        PageOptions { url, bundle: built_in_bundle().into(), call_timeout: Duration::from_secs(30) }
+        let (call_timeout, quiet) = (Duration::from_secs(30), Duration::from_secs(90));
+        PageOptions { url, bundle: built_in_bundle().into(), call_timeout, quiet }
     }
 }
 
@@ -244,14 +253,29 @@ impl Page {
         }
     }
 
-    /// What the page's store holds from `unix_secs` on, oldest first, at most `limit`.
+    /// Looks up own messages by their ids alone, in the chats in which anything happened from `unix_secs` on.
+    ///
+    /// # Errors
+    /// Codes `invalid_message_id` and `lookup_failed`, and see [`CallError`].
+    pub async fn find_own(&self, ids: &[String], unix_secs: i64) -> Result<Vec<Sent>, CallError> {
+        self.call("find_own", json!({ "ids": ids, "since": unix_secs })).await
+    }
+
+    /// What the page's store holds from the second `unix_secs` on, oldest first, at most `limit`. Messages of one second
+    /// are in the order of their keys; of `unix_secs` itself only those behind the key `after` are given, so that the
+    /// last message of one answer is where the next one goes on.
     ///
     /// For own messages [`Message::source`] is only known if they were sent since the last load.
     ///
     /// # Errors
     /// See [`CallError`]. A chat that cannot be read is left out and reported as [`PageEvent::Fault`].
-    pub async fn messages_since(&self, unix_secs: i64, limit: u32) -> Result<Vec<Message>, CallError> {
-        self.call("messages_since", json!({ "since": unix_secs, "limit": limit })).await
+    pub async fn messages_since(
+        &self,
+        unix_secs: i64,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Message>, CallError> {
+        self.call("messages_since", json!({ "since": unix_secs, "after": after, "limit": limit })).await
     }
 
     /// Says until when the caller owns the session: after it the page refuses to send (`not_owner`).

@@ -3,4 +3,5 @@
 pub mod archive;
 pub mod container;
 pub mod keys;
+pub mod record;
 mod wrap;

@@ -12,14 +12,52 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wafleet_protocol::topology::{self, Topology};
 
+use super::outbox::Room;
 use super::{BrokerError, Serve};
 use crate::config::Amqp;
 
 /// Pause between two tries to open a reader on a connection that lives.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
-/// The consuming connection as it stands: `None` while there is none.
-pub(crate) type Link = watch::Receiver<Option<Arc<Connection>>>;
+/// The way to the queues: the consuming connection as it stands, and whether there is room for what commands cause.
+#[derive(Clone)]
+pub(crate) struct Link {
+    connection: watch::Receiver<Option<Arc<Connection>>>,
+    room: watch::Receiver<Room>,
+}
+
+impl Link {
+    /// The way by this connection.
+    pub(crate) fn new(connection: watch::Receiver<Option<Arc<Connection>>>, room: watch::Receiver<Room>) -> Self {
+        Self { connection, room }
+    }
+
+    /// The connection, if there is one.
+    pub(crate) fn connection(&self) -> Option<Arc<Connection>> {
+        self.connection.borrow().clone()
+    }
+
+    /// Waits until there is a connection. `None`: the worker is stopping.
+    pub(crate) async fn connected(&mut self) -> Option<Arc<Connection>> {
+        self.connection.wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    /// Whether commands may be taken.
+    fn takes(&self) -> bool {
+        *self.room.borrow() == Room::Free
+    }
+
+    /// Waits until there is a connection and commands may be taken.
+    async fn open(&mut self) -> Option<Arc<Connection>> {
+        loop {
+            self.room.wait_for(|room| *room == Room::Free).await.ok()?;
+            let connection = self.connected().await?;
+            if self.takes() {
+                return Some(connection);
+            }
+        }
+    }
+}
 
 /// Keeps the consuming connection, with the fleet's topology on it, until `stop`.
 pub(crate) async fn run(
@@ -36,7 +74,11 @@ struct Consuming {
 }
 
 impl Serve for Consuming {
-    async fn serve(&mut self, connection: &Arc<Connection>) -> Result<(), BrokerError> {
+    async fn serve(
+        &mut self,
+        connection: &Arc<Connection>,
+        _blocked: watch::Receiver<bool>,
+    ) -> Result<(), BrokerError> {
         super::topology::ensure(connection, &topology::fleet()).await?;
         let _unlink = Unlink(&self.link);
         self.link.send_replace(Some(Arc::clone(connection)));
@@ -69,18 +111,18 @@ pub(crate) struct Source {
 pub(crate) struct Reader {
     _channel: Channel,
     consumers: Vec<Consumer>,
+    room: watch::Receiver<Room>,
 }
 
 impl Reader {
-    /// Opens a reader, waiting for the connection and trying again for as long as it takes. Sources first in the list are
-    /// served first.
+    /// Opens a reader, waiting for the connection, and for room for what commands cause, and trying again for as long as it
+    /// takes. Sources first in the list are served first.
     pub(crate) async fn open(mut link: Link, needs: Option<Topology>, sources: Vec<Source>) -> Self {
         loop {
-            let Ok(connection) = link.wait_for(Option::is_some).await.map(|link| link.clone()) else {
+            let Some(connection) = link.open().await else {
                 return std::future::pending().await; // the worker is stopping
             };
-            let connection = connection.expect("waited for it");
-            match Self::try_open(&connection, needs.as_ref(), &sources).await {
+            match Self::try_open(&connection, needs.as_ref(), &sources, &link).await {
                 Ok(reader) => return reader,
                 Err(error) => {
                     tracing::warn!(error = %crate::logging::chain(&error), "a queue could not be read; trying again");
@@ -94,6 +136,7 @@ impl Reader {
         connection: &Connection,
         needs: Option<&Topology>,
         sources: &[Source],
+        link: &Link,
     ) -> Result<Self, BrokerError> {
         if let Some(topology) = needs {
             super::topology::ensure(connection, topology).await?;
@@ -110,13 +153,15 @@ impl Reader {
             let (queue, options) = (source.queue.as_str().into(), BasicConsumeOptions::default());
             consumers.push(channel.basic_consume(queue, "".into(), options, arguments).await?);
         }
-        Ok(Self { _channel: channel, consumers })
+        Ok(Self { _channel: channel, consumers, room: link.room.clone() })
     }
 
-    /// The next delivery, from the first source that has one. `None`: the reader is broken, drop it. Cancel-safe.
+    /// The next delivery, from the first source that has one. `None`: drop the reader, because it is broken or because
+    /// nothing may be taken for now. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Delivery> {
-        std::future::poll_fn(|context| {
-            for consumer in &mut self.consumers {
+        let Self { consumers, room, .. } = self;
+        let delivery = std::future::poll_fn(|context| {
+            for consumer in consumers.iter_mut() {
                 match consumer.poll_next_unpin(context) {
                     std::task::Poll::Ready(Some(Ok(delivery))) => return std::task::Poll::Ready(Some(delivery)),
                     // An error, or the end: the broker cancelled it, or the channel is closed.
@@ -125,7 +170,11 @@ impl Reader {
                 }
             }
             std::task::Poll::Pending
-        })
-        .await
+        });
+        tokio::select! {
+            biased;
+            _ = room.wait_for(|room| *room != Room::Free) => None,
+            delivery = delivery => delivery,
+        }
     }
 }

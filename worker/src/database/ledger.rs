@@ -1,7 +1,8 @@
 //! The command ledger: one row per command id, so that nothing is executed twice.
 //!
 //! ```text
-//! accepted ──▶ attempting ──▶ succeeded | failed | unknown      (with the result that is answered to every duplicate)
+//! accepted ──▶ attempting ──▶ succeeded | failed | unknown ──(it turns out)──▶ succeeded      (with the result that is
+//!     │                                                                                   answered to every duplicate)
 //!     └──────────────────────▶ expired ──(an operator replays it)──▶ accepted
 //! ```
 //! The row lives seven days longer than the command itself, so a captured message cannot be executed again within its
@@ -105,6 +106,15 @@ pub(crate) enum Ending {
     },
     /// None yet, and a newer owner is at it: the end is that owner's to record and to tell.
     NewerOwner,
+}
+
+/// A send of unknown end.
+#[derive(Debug)]
+pub(crate) struct UnknownSend {
+    /// The WhatsApp message id it was sent under.
+    pub(crate) message_id: String,
+    /// When its command was issued, in unix seconds.
+    pub(crate) issued_at: i64,
 }
 
 /// The identity of a command, as its verified headers and body say it.
@@ -334,6 +344,54 @@ impl Database {
             "SELECT command_id, reference FROM wafleet_commands WHERE message_key = ? AND session_id = ? LIMIT 1";
         let row = sqlx::query(select).bind(message_id).bind(session_id).fetch_optional(&self.pool).await?;
         row.map(|row| Ok((row.try_get("command_id")?, row.try_get("reference")?))).transpose()
+    }
+
+    /// The sends of a session whose end is not known, the latest first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn unknown_sends(&self, session_id: &str, limit: u32) -> Result<Vec<UnknownSend>, DatabaseError> {
+        let select = "SELECT message_key, CAST(UNIX_TIMESTAMP(issued_at) AS SIGNED) AS issued_at FROM wafleet_commands \
+                      WHERE session_id = ? AND state = 'unknown' AND message_key IS NOT NULL \
+                      ORDER BY wafleet_commands.issued_at DESC LIMIT ?";
+        let rows = sqlx::query(select).bind(session_id).bind(limit).fetch_all(&self.pool).await?;
+        let send = |row: &sqlx::mysql::MySqlRow| {
+            Ok(UnknownSend { message_id: row.try_get("message_key")?, issued_at: row.try_get("issued_at")? })
+        };
+        rows.iter().map(send).collect()
+    }
+
+    /// Records that a command of unknown end has succeeded, as it turned out later. `settle` makes the new result of the
+    /// recorded one. False when its end was known all the time, or a newer owner has to say.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn settle_unknown(
+        &self,
+        workspace_id: u64,
+        command_id: &str,
+        fence: u64,
+        settle: impl FnOnce(Value) -> Option<Value>,
+    ) -> Result<bool, DatabaseError> {
+        let select = "SELECT CAST(result AS CHAR) AS result FROM wafleet_commands \
+                      WHERE workspace_id = ? AND command_id = ? AND state = 'unknown' AND fence <= ?";
+        let row =
+            sqlx::query(select).bind(workspace_id).bind(command_id).bind(fence).fetch_optional(&self.pool).await?;
+        let Some(row) = row else { return Ok(false) };
+        let result: Option<String> = row.try_get("result")?;
+        let settled = result.and_then(|text| serde_json::from_str(&text).ok()).and_then(settle);
+        let Some(settled) = settled else { return Ok(false) };
+        let update = "UPDATE wafleet_commands SET state = 'succeeded', fence = ?, result = ?, updated_at = UTC_TIMESTAMP(3) \
+                      WHERE workspace_id = ? AND command_id = ? AND state = 'unknown' AND fence <= ?";
+        let done = sqlx::query(update)
+            .bind(fence)
+            .bind(settled.to_string())
+            .bind(workspace_id)
+            .bind(command_id)
+            .bind(fence)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Deletes rows whose time is over; returns how many. Bounded, so that it never holds long locks. A row stays while the

@@ -79,6 +79,7 @@ impl Live {
             url: browser.site.clone(),
             bundle: browser.bundle.clone(),
             call_timeout: browser.call_timeout,
+            quiet: browser.quiet,
         };
         match Page::open(&chromium, options).await {
             Ok((page, events)) => {

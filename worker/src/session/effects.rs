@@ -124,7 +124,7 @@ impl SessionActor {
             attempt,
             max: state::QR_CODES_PER_GENERATION,
         });
-        self.emit(EventSink::fresh_id(), event, Correlation::default()).await;
+        self.emit(EventSink::fresh_id(), event, Correlation::default());
         let (database, session, code) = (self.world.database.clone(), self.session.clone(), code.to_owned());
         let fence = self.lease.fence();
         self.work.spawn(async move {
@@ -158,7 +158,7 @@ impl SessionActor {
         tracing::info!(status = %told.status, cause = ?told.cause, attempt = told.attempt, "session status");
         self.world.counters.count("sessions.status", told.status.as_str());
         self.status.send_replace(told.status);
-        self.emit(EventSink::fresh_id(), Event::SessionStatus(told.clone()), Correlation::default()).await;
+        self.emit(EventSink::fresh_id(), Event::SessionStatus(told.clone()), Correlation::default());
         if self.row.writing {
             self.row.next = Some(told);
         } else {

@@ -1,78 +1,229 @@
 //! What a session hears from its page and passes on: messages, acks, pairing codes, and what came in while nobody listened.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wafleet_browser::{Message as PageMessage, PageEvent};
-use wafleet_protocol::event::{Cause, Event, SessionCode};
-use wafleet_protocol::id::PhoneNumber;
+use wafleet_browser::{CallError, Message as PageMessage, PageEvent, Sent};
+use wafleet_protocol::event::{Ack, Cause, CommandResult, Event, Outcome, ResultData, SentMessage, SessionCode};
+use wafleet_protocol::id::{CommandId, PhoneNumber};
 use wafleet_protocol::timestamp::Timestamp;
 
 use super::state::Input;
 use super::telling::{self, Origin};
 use super::{Happening, SessionActor};
+use crate::broker::outbox::Room;
 use crate::events::{Correlation, EventSink};
 use crate::logging::chain;
 use crate::world::unix_secs;
 
 /// How often the watermark goes to the database at most.
 const WATERMARK_EVERY: Duration = Duration::from_secs(5);
-/// Messages asked for at once when catching up, and how many times.
+/// Messages asked for at once when catching up. The next are asked for when these are on their way.
 const CATCH_UP_PAGE: u32 = 200;
-const CATCH_UP_PAGES: usize = 50;
 /// Seconds before the watermark that are looked at again: WhatsApp's clock has whole seconds and messages come out of order.
 const CATCH_UP_OVERLAP_SECS: u64 = 120;
+/// Pause before a page that could not be read is read again.
+const CATCH_UP_PAUSE: Duration = Duration::from_secs(5);
+/// A page that was away tells in [`Status::stream_info`] when everything that waited for it has arrived. One that never
+/// says so is read after this long all the same.
+const ARRIVED_WITHIN: Duration = Duration::from_secs(60);
+/// Commands of unknown end that are looked up in the page at once.
+const UNKNOWN_AT_ONCE: u32 = 100;
+/// Seconds by which the host's clock, which dates commands, may be ahead of WhatsApp's, which dates chats.
+const UNKNOWN_SLACK_SECS: i64 = 600;
 /// WhatsApp's pairing code lives this long: measured 3 min 15 s, told a little shorter.
 const LINK_CODE_LIFE: Duration = Duration::from_secs(180);
 
+/// Up to where everything that came in was told, and confirmed by the broker. By WhatsApp's clock.
+///
+/// ```text
+///   held ──page read to its end, and all of it confirmed──▶ free: moves with every confirmed message
+///    ▲                                                        │
+///    └────────────────────── online again ◀──────────────────┘
+/// ```
+/// While a page delivers what waited for it, an older message may follow a newer one. So the mark is held from the moment
+/// the page is online until it has been read from the mark on: whatever happens before, the next owner reads it again.
 #[derive(Debug, Default)]
 pub(super) struct Watermark {
-    /// Catch up from here.
-    pub(super) from: u64,
-    pub(super) confirmed: u64,
-    pub(super) written: u64,
+    /// Everything before this second was told and confirmed.
+    mark: u64,
+    /// The latest second that was confirmed, which becomes the mark once it is free.
+    confirmed: u64,
+    /// As the database has it.
+    written: u64,
     written_at: Option<Instant>,
+    /// Which reading of the page the mark waits for.
+    held_for: Option<u64>,
+    readings: u64,
+    /// When the page came online, until it has been read.
+    unread_since: Option<Instant>,
 }
 
 impl Watermark {
-    /// Picks up where the last owner stopped, a little before it; a session that was never linked begins now.
+    /// Picks up where the last owner stopped; a session that was never linked begins now.
     pub(super) fn resume(recorded: u64) -> Self {
-        let from = if recorded > 0 { recorded.saturating_sub(CATCH_UP_OVERLAP_SECS) } else { unix_secs() };
-        Self { from, ..Self::default() }
+        let mark = if recorded > 0 { recorded } else { unix_secs() };
+        Self { mark, confirmed: mark, written: recorded, ..Self::default() }
+    }
+
+    /// From where the page is read: a little before the mark.
+    fn from(&self) -> u64 {
+        self.mark.saturating_sub(CATCH_UP_OVERLAP_SECS)
+    }
+
+    /// The page is online: what waited for it comes now.
+    pub(super) fn hold(&mut self, now: Instant) {
+        self.readings += 1;
+        self.held_for = Some(self.readings);
+        self.unread_since = Some(now);
+    }
+
+    /// Whether it is time to read the page: it says that everything has arrived, or has not said so for too long. Answers
+    /// once, with the number of the reading.
+    fn begin_reading(&mut self, arrived: bool, now: Instant) -> Option<u64> {
+        let since = self.unread_since?;
+        if !arrived && now.duration_since(since) < ARRIVED_WITHIN {
+            return None;
+        }
+        self.unread_since = None;
+        self.held_for
+    }
+
+    /// A message of this second is confirmed, and so is all that was told before it.
+    fn confirm(&mut self, at: u64) {
+        self.confirmed = self.confirmed.max(at);
+        if self.held_for.is_none() {
+            self.mark = self.mark.max(self.confirmed);
+        }
+    }
+
+    /// All that this reading found is confirmed. A reading that another one has followed frees nothing.
+    fn free(&mut self, reading: u64) {
+        if self.held_for == Some(reading) {
+            self.held_for = None;
+            self.mark = self.mark.max(self.confirmed);
+        }
+    }
+
+    /// Moves on.
+    pub(super) fn note(&mut self, confirmed: Confirmed) {
+        match confirmed {
+            Confirmed::Message(at) => self.confirm(at),
+            Confirmed::Reading(reading) => self.free(reading),
+            Confirmed::Nothing => {}
+        }
+    }
+
+    /// When the page is read if it does not say that everything has arrived.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.unread_since.map(|since| since + ARRIVED_WITHIN)
+    }
+
+    /// What the database does not have yet.
+    pub(super) fn unwritten(&self) -> Option<u64> {
+        (self.mark > self.written).then_some(self.mark)
+    }
+
+    /// What the database gets now, if it is time to.
+    fn write(&mut self, now: Instant) -> Option<u64> {
+        let due = self.written_at.is_none_or(|written| now.duration_since(written) >= WATERMARK_EVERY);
+        let mark = self.unwritten().filter(|_| due)?;
+        self.written = mark;
+        self.written_at = Some(now);
+        Some(mark)
     }
 }
 
+/// What the broker has confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Confirmed {
+    /// The event of a message of this second.
+    Message(u64),
+    /// Everything that this reading of the page found.
+    Reading(u64),
+    /// Nothing: an event is lost for a reason that was logged.
+    Nothing,
+}
+
+/// A part of what the page's store holds.
+pub(super) struct Missed {
+    reading: u64,
+    messages: Vec<PageMessage>,
+    /// There is more behind the last of them.
+    more: bool,
+}
+
 impl SessionActor {
+    /// The page is online: it is read as soon as everything that waited for it has arrived.
     pub(super) fn catch_up(&mut self) {
+        self.watermark.hold(Instant::now());
+        self.look_whether_arrived();
+    }
+
+    /// Reads the page if it is time to.
+    pub(super) fn look_whether_arrived(&mut self) {
+        if !self.state.is_online() {
+            return; // it will be online again, or another page will
+        }
+        if let Some(reading) = self.watermark.begin_reading(self.arrived, Instant::now()) {
+            self.settle_unknown();
+            let since = i64::try_from(self.watermark.from()).unwrap_or(0);
+            self.read_page(reading, since, None, Duration::ZERO);
+        }
+    }
+
+    fn read_page(&mut self, reading: u64, since: i64, after: Option<String>, pause: Duration) {
         let Some(live) = &self.live else { return };
-        let (page, from) =
-            (live.page(), self.watermark.from.max(self.watermark.confirmed.saturating_sub(CATCH_UP_OVERLAP_SECS)));
-        self.work.spawn(async move {
-            let mut since = i64::try_from(from).unwrap_or(0);
-            let mut missed: Vec<PageMessage> = Vec::new();
-            for _ in 0..CATCH_UP_PAGES {
-                let page_of_messages = match page.messages_since(since, CATCH_UP_PAGE).await {
-                    Ok(messages) => messages,
-                    Err(error) => {
-                        tracing::warn!(error = %chain(&error), "messages that came before the page was ready are not read yet");
-                        break;
-                    }
-                };
-                let full = page_of_messages.len() >= CATCH_UP_PAGE as usize;
-                let last = page_of_messages.last().map_or(since, |message| message.timestamp);
-                missed.extend(page_of_messages);
-                if !full || last <= since {
-                    break;
+        let page = live.page();
+        let mut room = self.room.clone();
+        let reading_task = self.work.spawn(async move {
+            tokio::time::sleep(pause).await;
+            // The page keeps its messages as long as there is no room for their events.
+            let _ = room.wait_for(|room| *room != Room::Full).await;
+            match page.messages_since(since, after.as_deref(), CATCH_UP_PAGE).await {
+                Ok(messages) => {
+                    let more = messages.len() >= CATCH_UP_PAGE as usize;
+                    Happening::Missed(Missed { reading, messages, more })
                 }
-                since = last;
+                Err(error) => Happening::Unread { reading, since, after, error },
             }
-            Happening::Missed(missed)
         });
+        self.reading = Some(reading_task);
+    }
+
+    /// Tells what the page's store holds and was not told yet, and asks for more.
+    pub(super) async fn missed(&mut self, missed: Missed) {
+        for message in &missed.messages {
+            self.tell_message(message).await;
+            if message.from_me && message.ack != 0 {
+                self.tell_ack(&message.key, &message.chat_id, message.ack).await;
+            }
+        }
+        match missed.messages.last().filter(|_| missed.more) {
+            Some(last) => self.read_page(missed.reading, last.timestamp, Some(last.key.clone()), Duration::ZERO),
+            // Confirms come in order: when this one is due, everything before it is confirmed.
+            None => self.confirms.push_back(Box::pin(std::future::ready(Confirmed::Reading(missed.reading)))),
+        }
+    }
+
+    /// The page could not be read. One that is on its way out, or went away, is read when it is online again.
+    pub(super) fn unread(&mut self, reading: u64, since: i64, after: Option<String>, error: &CallError) {
+        if self.state.is_closing() || !self.state.is_online() {
+            tracing::debug!(%error, "the page went away while it was read");
+            return;
+        }
+        tracing::warn!(%error, "messages that came before the page was ready are not read yet; trying again");
+        self.read_page(reading, since, after, CATCH_UP_PAUSE);
     }
 
     /// What the page says. Most of it is told at once; what moves the state comes back as an input.
     pub(super) async fn page_event(&mut self, event: PageEvent) -> Option<Input> {
         match event {
-            PageEvent::State(status) => Some(Input::Page(status)),
+            PageEvent::State(status) => {
+                self.arrived = status.stream_info.as_deref().is_none_or(|info| info == "NORMAL");
+                self.look_whether_arrived();
+                Some(Input::Page(status))
+            }
             PageEvent::Loading => Some(Input::Loading),
             PageEvent::Qr { code, first } => Some(Input::Qr { code, first }),
             PageEvent::QrIdle => Some(Input::QrIdle),
@@ -85,6 +236,14 @@ impl SessionActor {
                 tracing::warn!("the page does not answer");
                 self.world.counters.count("pages.broken", "hung");
                 Some(Input::Broken { cause: Cause::PageHung })
+            }
+            PageEvent::Silent { since } => {
+                tracing::warn!(
+                    silent_secs = since.as_secs(),
+                    "the page takes its line for open, and WhatsApp does not answer"
+                );
+                self.world.counters.count("pages.broken", "silent");
+                Some(Input::Broken { cause: Cause::ConnectionLost })
             }
             PageEvent::Detached => {
                 tracing::warn!("the browser is gone");
@@ -101,8 +260,7 @@ impl SessionActor {
                 let missing = (!capabilities.missing.is_empty()).then(|| capabilities.missing.clone());
                 if missing.is_some() && missing != self.incompatible {
                     tracing::warn!(missing = ?capabilities.missing, version = capabilities.version, "this version of the page lacks something; the session goes on with less");
-                    self.emit(EventSink::fresh_id(), telling::incompatible(&capabilities), Correlation::default())
-                        .await;
+                    self.emit(EventSink::fresh_id(), telling::incompatible(&capabilities), Correlation::default());
                 }
                 self.incompatible = missing;
                 None
@@ -114,11 +272,7 @@ impl SessionActor {
             }
             PageEvent::Ack(ack) => {
                 for key in &ack.keys {
-                    if self.told.is_new_ack(key, ack.ack) {
-                        let origin = self.origin(telling::message_id(key)).await;
-                        let (id, event) = telling::ack(&self.session, key, &ack.chat_id, ack.ack, origin.as_ref());
-                        self.emit(id, event, correlation(origin.as_ref())).await;
-                    }
+                    self.tell_ack(key, &ack.chat_id, ack.ack).await;
                 }
                 None
             }
@@ -135,7 +289,7 @@ impl SessionActor {
         let Some(phone) = self.pairing_phone.clone() else { return };
         if let Some((code, expires_at)) = self.untold_code.take() {
             let event = Event::SessionCode(session_code(&code, &phone, expires_at));
-            self.emit(EventSink::fresh_id(), event, Correlation::default()).await;
+            self.emit(EventSink::fresh_id(), event, Correlation::default());
         }
     }
 
@@ -146,8 +300,89 @@ impl SessionActor {
         let origin = if message.from_me { self.origin(&message.id).await } else { None };
         let (id, event) = telling::message(&self.session, message, origin.as_ref());
         let at = u64::try_from(message.timestamp).unwrap_or(0);
-        if let Some(confirm) = self.emit(id, event, correlation(origin.as_ref())).await {
-            self.confirms.push_back(Box::pin(async move { confirm.wait().await.is_ok().then_some(at) }));
+        if let Some(confirm) = self.emit(id, event, correlation(origin.as_ref())) {
+            self.confirms.push_back(Box::pin(async move {
+                if confirm.wait().await.is_ok() { Confirmed::Message(at) } else { Confirmed::Nothing }
+            }));
+        }
+    }
+
+    /// Tells how far an own message has come, and settles a command whose end was not known.
+    async fn tell_ack(&mut self, key: &str, chat_id: &str, ack: i8) {
+        if !self.told.is_new_ack(key, ack) {
+            return;
+        }
+        let origin = self.origin(telling::message_id(key)).await;
+        let (id, event) = telling::ack(&self.session, key, chat_id, ack, origin.as_ref());
+        self.emit(id, event, correlation(origin.as_ref()));
+        if ack > 0
+            && let Some(command) = origin.and_then(|origin| origin.command)
+        {
+            self.settle_late(&command, key, chat_id, ack);
+        }
+    }
+
+    /// It is proven that the message of a command has left. If the command was told to have an unknown end, its record is
+    /// set right: whoever sends or replays it again is answered with what became of it. Its result event stands.
+    fn settle_late(&mut self, command: &CommandId, key: &str, chat_id: &str, ack: i8) {
+        let sent = SentMessage {
+            key: key.into(),
+            id: telling::message_id(key).to_owned(),
+            chat_id: chat_id.into(),
+            timestamp: Timestamp::from_unix_secs(unix_secs()),
+            ack: Ack::from_number(i64::from(ack)),
+        };
+        let (database, workspace) = (self.world.database.clone(), self.workspace.get());
+        let (counters, fence, command) = (Arc::clone(&self.world.counters), self.lease.fence(), command.clone());
+        self.work.spawn(async move {
+            let settle = |result: serde_json::Value| {
+                let result: CommandResult = serde_json::from_value(result).ok()?;
+                let data = Some(ResultData::Message(sent.clone()));
+                serde_json::to_value(CommandResult { outcome: Outcome::Succeeded, error: None, data, ..result }).ok()
+            };
+            match database.settle_unknown(workspace, command.as_str(), fence, settle).await {
+                Ok(true) => {
+                    counters.count("commands.settled_late", "succeeded");
+                    tracing::info!(command_id = %command, "a command of unknown end has succeeded, as it turns out");
+                }
+                Ok(false) => {} // its end was known
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "the end of a command that turned out late is not recorded");
+                }
+            }
+            Happening::Nothing
+        });
+    }
+
+    /// Asks the page for the messages of commands whose end is not known: it may show them by now.
+    fn settle_unknown(&mut self) {
+        let Some(live) = &self.live else { return };
+        let (page, database, session) = (live.page(), self.world.database.clone(), self.session.clone());
+        self.work.spawn(async move {
+            let unknown = match database.unknown_sends(session.as_str(), UNKNOWN_AT_ONCE).await {
+                Ok(unknown) if unknown.is_empty() => return Happening::Nothing,
+                Ok(unknown) => unknown,
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "commands of unknown end are not looked up now");
+                    return Happening::Nothing;
+                }
+            };
+            let since = unknown.iter().map(|one| one.issued_at).min().unwrap_or(0) - UNKNOWN_SLACK_SECS;
+            let ids: Vec<String> = unknown.into_iter().map(|one| one.message_id).collect();
+            match page.find_own(&ids, since).await {
+                Ok(found) => Happening::Found(found),
+                Err(error) => {
+                    tracing::warn!(%error, "commands of unknown end are looked up when the page is online again");
+                    Happening::Nothing
+                }
+            }
+        });
+    }
+
+    /// The page shows messages of commands whose end was not known.
+    pub(super) async fn found(&mut self, found: Vec<Sent>) {
+        for sent in found.into_iter().filter(|sent| sent.ack > 0) {
+            self.tell_ack(&sent.key, &sent.chat_id, sent.ack).await;
         }
     }
 
@@ -169,15 +404,10 @@ impl SessionActor {
         Some(origin)
     }
 
-    pub(super) fn confirmed(&mut self, at: Option<u64>) {
-        let Some(at) = at else { return };
-        self.watermark.confirmed = self.watermark.confirmed.max(at);
-        let due = self.watermark.written_at.is_none_or(|written| written.elapsed() >= WATERMARK_EVERY);
-        if due && self.watermark.confirmed > self.watermark.written {
-            self.watermark.written = self.watermark.confirmed;
-            self.watermark.written_at = Some(Instant::now());
-            let (database, session) = (self.world.database.clone(), self.session.clone());
-            let (fence, watermark) = (self.lease.fence(), self.watermark.confirmed);
+    pub(super) fn confirmed(&mut self, confirmed: Confirmed) {
+        self.watermark.note(confirmed);
+        if let Some(watermark) = self.watermark.write(Instant::now()) {
+            let (database, session, fence) = (self.world.database.clone(), self.session.clone(), self.lease.fence());
             self.work.spawn(async move {
                 if let Err(error) = database.advance_watermark(session.as_str(), fence, watermark).await {
                     tracing::warn!(error = %chain(&error), "the watermark is not recorded; messages may be told again after a crash");
@@ -199,4 +429,66 @@ pub(super) fn session_code(code: &str, phone: &PhoneNumber, expires_at: Option<i
 
 fn correlation(origin: Option<&Origin>) -> Correlation {
     Correlation { command: origin.and_then(|origin| origin.command.clone()), metadata: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_is_held_until_the_page_is_read_and_all_of_it_confirmed() {
+        let now = Instant::now();
+        let mut watermark = Watermark::resume(1_000);
+        watermark.hold(now);
+        watermark.confirm(2_000);
+        assert_eq!((watermark.mark, watermark.from()), (1_000, 880), "an older message may still follow");
+        assert_eq!(watermark.begin_reading(false, now), None, "not everything has arrived");
+        let reading = watermark.begin_reading(true, now).expect("it has");
+        assert_eq!(watermark.begin_reading(true, now), None, "it is read once");
+        watermark.confirm(1_500);
+        assert_eq!(watermark.unwritten(), None);
+        watermark.free(reading);
+        assert_eq!((watermark.mark, watermark.unwritten()), (2_000, Some(2_000)));
+        watermark.confirm(2_100);
+        assert_eq!(watermark.mark, 2_100, "free, it moves with the messages");
+    }
+
+    #[test]
+    fn a_reading_that_another_one_has_followed_frees_nothing() {
+        let now = Instant::now();
+        let mut watermark = Watermark::resume(1_000);
+        watermark.hold(now);
+        let first = watermark.begin_reading(true, now).expect("read");
+        watermark.hold(now);
+        watermark.confirm(3_000);
+        watermark.free(first);
+        assert_eq!(watermark.mark, 1_000);
+        let second = watermark.begin_reading(true, now).expect("read again");
+        watermark.free(second);
+        assert_eq!(watermark.mark, 3_000);
+    }
+
+    #[test]
+    fn a_page_that_never_says_so_is_read_all_the_same() {
+        let now = Instant::now();
+        let mut watermark = Watermark::resume(1_000);
+        watermark.hold(now);
+        assert_eq!(watermark.begin_reading(false, now + ARRIVED_WITHIN - Duration::from_millis(1)), None);
+        assert!(watermark.begin_reading(false, now + ARRIVED_WITHIN).is_some());
+    }
+
+    #[test]
+    fn a_session_without_a_message_has_a_mark_once_its_page_was_read() {
+        let now = Instant::now();
+        let mut watermark = Watermark::resume(0);
+        assert!(watermark.unwritten().is_some(), "what comes while nobody owns it is read by the next owner");
+        watermark.hold(now);
+        let reading = watermark.begin_reading(true, now).expect("read");
+        watermark.free(reading);
+        let mark = watermark.write(now).expect("written");
+        assert!(mark > 1_700_000_000 && watermark.write(now).is_none());
+        watermark.confirm(mark + 10);
+        assert_eq!(watermark.write(now + Duration::from_secs(1)), None, "not that often");
+        assert_eq!(watermark.write(now + WATERMARK_EVERY), Some(mark + 10));
+    }
 }

@@ -554,8 +554,9 @@ impl State {
             effects.extend(self.close(End::Failed, cause, now));
             return effects;
         }
+        // A page that stands still takes no load either: with it the first rung would cost its whole time limit.
         let gone = matches!(self.phase, Phase::New | Phase::Opening | Phase::Pausing)
-            || matches!(cause, Cause::BrowserExited | Cause::StartFailed);
+            || matches!(cause, Cause::BrowserExited | Cause::StartFailed | Cause::PageHung);
         if self.recoveries == 1 && !gone {
             self.enter(Phase::Loading, now);
             effects.push(Effect::Reload);

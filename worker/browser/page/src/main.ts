@@ -8,8 +8,8 @@
 import { Acks } from './acks';
 import { capabilities } from './capabilities';
 import { Failure, describe, within } from './errors';
-import { messagesSince } from './history';
-import { LazyLibrary } from './library';
+import { History, type Cursor } from './history';
+import { LazyLibrary, type Library } from './library';
 import { linkCode, watchLinkCodes } from './linking';
 import { watchMessages } from './live';
 import { Outbox } from './outbox';
@@ -18,8 +18,9 @@ import { coreModules } from './probe';
 import { VERSION, type Answer, type Options, type Status } from './protocol';
 import { Qr } from './qr';
 import { Sender, SentIds, type Text } from './send';
+import { Vigil } from './vigil';
 import { site } from './site';
-import { status, watchStatus } from './status';
+import { socketState, status, streamMode, watchStatus } from './status';
 
 type Handler = (args: never, deadline: number) => unknown;
 
@@ -31,6 +32,8 @@ class Adapter {
   readonly #library: LazyLibrary;
   readonly #sent = new SentIds();
   readonly #sender: Sender;
+  readonly #history: History;
+  readonly #vigil: Vigil;
   #probed = false;
   #linking = false;
 
@@ -39,11 +42,17 @@ class Adapter {
     this.#ownership = new Ownership(options.owned_until);
     this.#qr = new Qr(this.#outbox);
     this.#sender = new Sender(this.#ownership, this.#sent);
+    this.#history = new History(this.#sent, this.#outbox);
+    this.#vigil = new Vigil(this.#outbox, options.quiet_ms, {
+      connected: () => streamMode() === 'MAIN' && socketState() === 'CONNECTED',
+      ask: async () => askServer(await this.#library.get()),
+    });
     const acks = new Acks();
     this.#library = new LazyLibrary(
       () => this.#outbox.push({ type: 'phase', phase: 'library' }),
       (library) => {
-        watchMessages(library, this.#outbox, this.#sent, acks);
+        watchMessages(library, this.#outbox, this.#sent, acks, () => this.#vigil.heard());
+        this.#vigil.start();
         watchLinkCodes(library, this.#outbox);
         this.#outbox.push({ type: 'ready', capabilities: capabilities(library) });
       },
@@ -94,8 +103,11 @@ class Adapter {
     find_message: async ({ to, message_id }: { to: string; message_id: string }) =>
       this.#sender.find(await this.#library.get(), to, message_id),
 
-    messages_since: async ({ since, limit }: { since: number; limit: number }) =>
-      messagesSince(await this.#library.get(), since, limit, this.#sent, this.#outbox),
+    find_own: async ({ ids, since }: { ids: string[]; since: number }) =>
+      this.#sender.findOwn(await this.#library.get(), ids, since),
+
+    messages_since: async ({ since, after, limit }: Cursor & { limit: number }) =>
+      this.#history.behind(await this.#library.get(), { since, after }, limit),
   };
 
   #look(now: Status): void {
@@ -108,6 +120,13 @@ class Adapter {
       this.#library.get().catch((error: unknown) => this.#outbox.fault('wa-js', error));
     }
   }
+}
+
+/** The smallest question there is: does the own number exist? The answer does not matter. */
+async function askServer(library: Library): Promise<unknown> {
+  const me = library.whatsapp.UserPrefs.getMaybeMePnUser();
+  if (me === undefined || me === null) throw new Error('the own number is not known');
+  return library.whatsapp.functions.queryWidExists(me);
 }
 
 /** Takes the binding out of the page's sight and returns it. */

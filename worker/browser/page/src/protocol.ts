@@ -1,7 +1,7 @@
 // What crosses between the page and the worker. The other half is `src/page/` of the Rust crate;
 // both sides change together, and VERSION says when they no longer understand each other.
 
-export const VERSION = 1;
+export const VERSION = 2;
 
 export interface Me {
   id: string;
@@ -76,6 +76,8 @@ export type Event =
   | { type: 'ready'; capabilities: Capabilities }
   | { type: 'message'; message: Message }
   | { type: 'ack'; ack: Ack }
+  /** The line looks open, and the server does not answer. */
+  | { type: 'silent'; for_ms: number }
   | { type: 'fault'; what: string };
 
 /** What goes through the binding: numbered from 1 in each document, so that a loss shows. */
@@ -97,6 +99,8 @@ export type Answer = { ok: unknown } | { err: CallError };
 export interface Options {
   /** The name of the binding that takes batches. */
   binding: string;
+  /** Milliseconds without a sign of the server after which it is asked for one. */
+  quiet_ms: number;
   /** Unix milliseconds: the adapter refuses to send after it, until it hears of a later one. */
   owned_until: number;
 }

@@ -73,6 +73,8 @@ export class Sender {
       const ack = Math.max(result.ack, model?.ack ?? result.ack);
       const outcome = result.sendMsgResult?.messageSendResult ?? 'OK';
       if (outcome !== 'OK' && (ack < 0 || model === null)) throw new Failure('send_failed', String(outcome));
+      // The line was cut during the send: the page holds the message and repeats it as soon as it has a line again.
+      if (ack === 0 && model !== null) return { ...(await this.#follow(chat, key, model, deadline)), found: false };
       return { key, chat_id: user(chat.id), ack, found: false, timestamp: model?.t ?? now() };
     } catch (error) {
       if (isDuplicate(error)) {
@@ -96,6 +98,24 @@ export class Sender {
     const key = keyIn(library, chat, id);
     const model = await lookUp(library, chat, key);
     return model === null ? null : report(chat, key, model, true);
+  }
+
+  /**
+   * Own messages by their ids alone, wherever they were sent: what a worker asks who knows that it sent them and not to
+   * whom. Chats without anything since then are not searched.
+   */
+  async findOwn(library: Library, ids: string[], since: number): Promise<Sent[]> {
+    ids.forEach(checkId);
+    const found: Sent[] = [];
+    for (const chat of library.whatsapp.ChatStore.getModelsArray()) {
+      if (typeof chat.t === 'number' && chat.t < since) continue;
+      for (const id of ids) {
+        const key = keyIn(library, chat, id);
+        const model = await lookUp(library, chat, key);
+        if (model !== null) found.push(report(chat, key, model, true));
+      }
+    }
+    return found;
   }
 
   /** A message that was there already: if it still waits for its ack, so do we. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { Outbox } from '../src/outbox';
+import { VERSION } from '../src/protocol';
 import type { Batch, Event } from '../src/protocol';
 
 function outbox() {
@@ -52,9 +53,9 @@ test('64 events go without waiting, and batches are numbered without a gap', (t)
   assert.deepEqual(
     batches.map((b) => [b.v, b.seq, b.events.length]),
     [
-      [1, 1, 1],
-      [1, 2, 64],
-      [1, 3, 64],
+      [VERSION, 1, 1],
+      [VERSION, 2, 64],
+      [VERSION, 3, 64],
     ],
   );
 });

@@ -270,6 +270,7 @@ impl Driver {
             context: context.unique_id,
             bundle: Arc::clone(&self.options.bundle),
             binding: self.setup.binding.clone(),
+            quiet: self.options.quiet,
             owned_until: self.owned_now(),
         };
         self.work.spawn(async move { Done::Installed { unique, result: installation.run().await } });

@@ -4,6 +4,8 @@
 //! number), `…@lid` (by the number-free id that replaces it) or `…@g.us` (a group); a message
 //! key is `true|false_<chat>_<id>` and, in groups, `_<participant>` behind it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// The own account, known once the device is linked and its socket is open.
@@ -192,6 +194,11 @@ pub enum PageEvent {
     Message(Message),
     /// Own messages got further.
     Ack(Ack),
+    /// The page takes its line for open, and the server has not answered two questions.
+    Silent {
+        /// How long nothing has come from the server.
+        since: Duration,
+    },
     /// A new document has begun to load; calls fail with [`CallError::NotReady`](crate::CallError::NotReady) until it is up.
     Loading,
     /// The tab's process is gone. [`Page::reload`](crate::Page::reload) or [`Page::reopen`](crate::Page::reopen) bring the page back.

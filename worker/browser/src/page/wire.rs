@@ -1,5 +1,7 @@
 //! What the adapter in the page sends and answers: `page/src/protocol.ts` is the other half.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -7,7 +9,7 @@ use super::CallError;
 use super::model::{Ack, Capabilities, Message, PageEvent, Status};
 
 /// The version of the protocol that both halves speak.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 
 /// How far the adapter has come in a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -47,6 +49,7 @@ enum Event {
     Ready { capabilities: Capabilities },
     Message { message: Message },
     Ack { ack: Ack },
+    Silent { for_ms: u64 },
     Fault { what: String },
 }
 
@@ -61,6 +64,7 @@ impl From<Event> for Incoming {
             Event::Ready { capabilities } => PageEvent::Ready(capabilities),
             Event::Message { message } => PageEvent::Message(message),
             Event::Ack { ack } => PageEvent::Ack(ack),
+            Event::Silent { for_ms } => PageEvent::Silent { since: Duration::from_millis(for_ms) },
             Event::Fault { what } => PageEvent::Fault { what },
         })
     }
@@ -141,7 +145,7 @@ mod tests {
     use super::*;
 
     fn parse(events: Value) -> Vec<Incoming> {
-        Batches::default().parse(&json!({ "v": 1, "seq": 1, "events": events }).to_string())
+        Batches::default().parse(&json!({ "v": VERSION, "seq": 1, "events": events }).to_string())
     }
 
     fn faults(events: &[Incoming]) -> usize {
@@ -170,9 +174,10 @@ mod tests {
             { "type": "ready", "capabilities": { "tried": 2, "missing": ["x"], "version": null, "library": "4.6.0" } },
             { "type": "message", "message": message },
             { "type": "ack", "ack": { "keys": ["true_1@lid_A"], "chat_id": "1@lid", "sender_id": null, "ack": -1 } },
+            { "type": "silent", "for_ms": 90500 },
             { "type": "fault", "what": "something" },
         ]));
-        assert_eq!(events.len(), 10);
+        assert_eq!(events.len(), 11);
         assert_eq!(faults(&events), 1);
         assert_eq!(events[0], Incoming::Phase(Phase::Probed));
         assert!(matches!(&events[1], Incoming::Event(PageEvent::State(status)) if status.is_online()));
@@ -187,14 +192,14 @@ mod tests {
             ("not json", 1, 1),
             ("[]", 1, 1),
             ("{}", 1, 1),
-            (r#"{"v":2,"seq":1,"events":[]}"#, 1, 1),
-            (r#"{"v":1,"seq":1,"events":{}}"#, 1, 1),
-            (r#"{"v":1,"seq":1,"events":[]}"#, 0, 0),
-            (r#"{"v":1,"seq":1,"events":[null,7,{},{"type":"later"}]}"#, 4, 4),
-            (r#"{"v":1,"seq":1,"events":[{"type":"message"},{"type":"qr_idle"}]}"#, 2, 1),
-            (r#"{"v":1,"seq":1,"events":[{"type":"ack","ack":{"keys":[],"chat_id":"c","ack":1000}}]}"#, 1, 1),
-            (r#"{"v":1,"seq":1,"events":[{"type":"qr","code":"c","first":"yes"}]}"#, 1, 1),
-            (r#"{"v":1,"seq":1,"events":[{"type":"qr_idle","more":"later versions may say more"}]}"#, 1, 0),
+            (r#"{"v":9,"seq":1,"events":[]}"#, 1, 1),
+            (r#"{"v":2,"seq":1,"events":{}}"#, 1, 1),
+            (r#"{"v":2,"seq":1,"events":[]}"#, 0, 0),
+            (r#"{"v":2,"seq":1,"events":[null,7,{},{"type":"later"}]}"#, 4, 4),
+            (r#"{"v":2,"seq":1,"events":[{"type":"message"},{"type":"qr_idle"}]}"#, 2, 1),
+            (r#"{"v":2,"seq":1,"events":[{"type":"ack","ack":{"keys":[],"chat_id":"c","ack":1000}}]}"#, 1, 1),
+            (r#"{"v":2,"seq":1,"events":[{"type":"qr","code":"c","first":"yes"}]}"#, 1, 1),
+            (r#"{"v":2,"seq":1,"events":[{"type":"qr_idle","more":"later versions may say more"}]}"#, 1, 0),
         ] {
             let events = Batches::default().parse(payload);
             assert_eq!((events.len(), faults(&events)), (count, faulty), "{payload}");
@@ -205,7 +210,7 @@ mod tests {
     fn a_lost_batch_shows() {
         let mut batches = Batches::default();
         for (seq, faulty) in [(1, 0), (2, 0), (4, 1), (5, 0), (5, 1), (1, 1)] {
-            let events = batches.parse(&json!({ "v": 1, "seq": seq, "events": [] }).to_string());
+            let events = batches.parse(&json!({ "v": VERSION, "seq": seq, "events": [] }).to_string());
             assert_eq!(faults(&events), faulty, "{seq}");
         }
     }
@@ -214,7 +219,7 @@ mod tests {
     fn no_fault_carries_content() {
         let events = parse(json!([{ "type": "message", "message": { "text": "secret", "from_me": "secret" } }]));
         assert!(!format!("{events:?}").contains("secret"));
-        let events = Batches::default().parse(r#"{"v":1,"seq":1,"events":"secret"}"#);
+        let events = Batches::default().parse(r#"{"v":2,"seq":1,"events":"secret"}"#);
         assert!(!format!("{events:?}").contains("secret"));
     }
 

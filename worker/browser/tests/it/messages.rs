@@ -207,12 +207,12 @@ async fn what_came_in_before_anybody_listened_is_in_the_store() {
     session.page.reload().await.expect("reloading");
     session.online().await;
     session.ready().await;
-    let all = session.page.messages_since(since, 1000).await.expect("read");
+    let all = session.page.messages_since(since, None, 1000).await.expect("read");
     let texts: Vec<_> = all.iter().filter_map(|m| m.text.clone()).collect();
     assert_eq!(texts.len(), 60, "{texts:?}");
     assert!(all.is_sorted_by_key(|m| m.timestamp));
-    assert_eq!(session.page.messages_since(since, 7).await.expect("read").len(), 7);
-    assert!(session.page.messages_since(since + 3600, 1000).await.expect("read").is_empty());
+    assert_eq!(session.page.messages_since(since, None, 7).await.expect("read").len(), 7);
+    assert!(session.page.messages_since(since + 3600, None, 1000).await.expect("read").is_empty());
     session.close().await;
 }
 

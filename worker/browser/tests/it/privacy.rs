@@ -19,7 +19,7 @@ async fn nobody_but_the_site_is_asked_for_anything() {
     session.ready().await;
     // wa-js would ask a preview server about the link, and tell an analytics service about the call.
     session.page.send_text(&text(BERT, 30, "see https://example.com/ and reply")).await.expect("sent");
-    session.page.messages_since(0, 10).await.expect("read");
+    session.page.messages_since(0, None, 10).await.expect("read");
     session.page.reload().await.expect("reloading");
     session.online().await;
     session.ready().await;
