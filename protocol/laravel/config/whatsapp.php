@@ -26,7 +26,7 @@ return [
     // The workspace of commands for a session that has no row in whatsapp_sessions. Leave it empty if you have tenants.
     'workspace' => env('WHATSAPP_WORKSPACE'),
 
-    // Inside a database transaction commands wait for its commit, and are forgotten if it is rolled back.
+    // Inside a transaction of the connection below, commands wait for its commit, and are forgotten if it is rolled back.
     'after_commit' => true,
 
     // The database connection of the tables below; null is the default one.
