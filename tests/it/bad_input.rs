@@ -196,8 +196,7 @@ impl Bench<'_> {
         match row.told {
             Told::Nobody => {
                 // Where the signature matched and the key was not good for this, its holder is named.
-                let key_is_at_fault =
-                    ["key_expired", "wrong_audience", "wrong_role", "foreign_scope"].contains(&reason);
+                let key_is_at_fault = ["key_expired", "wrong_audience", "wrong_role", "foreign_scope"].contains(reason);
                 let holder = header_text(letter, KEY_HEADER).map(|key| format!("key:{key}"));
                 let actor = if key_is_at_fault { holder? } else { "unauthenticated".to_owned() };
                 ensure!(refusal.actor == actor, "{refusal:?}");
