@@ -15,9 +15,11 @@ use wafleet_browser::{Chromium, Flavor, LaunchOptions, Page, PageEvent, PageOpti
 use wafleet_imitation::{AckTimes, Imitation, Number, Options};
 use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
 use wafleet_protocol::event::{Event, SessionStatus};
+use wafleet_tests::figures::footprint;
+use wafleet_tests::figures::handover::{End, hand_over};
 use wafleet_tests::fleet::{Fleet, Host, Target, Worker};
 
-/// Measures QR time, send time and memory.
+/// Measures hand-overs, QR time, send time and memory.
 #[derive(Parser)]
 #[command(name = "wafleet-bench")]
 struct Arguments {
@@ -27,6 +29,15 @@ struct Arguments {
     /// How many messages are sent
     #[arg(long, default_value_t = 50)]
     sends: usize,
+    /// How many times a session is taken over, after each kind of end
+    #[arg(long, default_value_t = 3)]
+    takeovers: usize,
+    /// Sessions that a drained worker hands over at once
+    #[arg(long, default_value_t = 20)]
+    handover: usize,
+    /// Measure only hand-overs and what a session costs the services
+    #[arg(long)]
+    ownership_only: bool,
     /// Numbers of sessions to measure memory at
     #[arg(long, value_delimiter = ',', default_value = "1,5,20")]
     sessions: Vec<usize>,
@@ -53,11 +64,52 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
+    ownership(arguments).await?;
+    if arguments.ownership_only {
+        return Ok(());
+    }
     qr(arguments.starts).await?;
     send(arguments.sends).await?;
     for sessions in &arguments.sessions {
         memory(*sessions).await?;
     }
+    Ok(())
+}
+
+/// The default TTL of a lease.
+const LEASE_TTL: Duration = Duration::from_secs(15);
+/// Sessions whose queues are declared to measure one.
+const IDLE_SESSIONS: usize = 100;
+
+/// How long a session has no owner, and what an idle one costs the broker and Redis.
+async fn ownership(arguments: &Arguments) -> anyhow::Result<()> {
+    for (end, what) in [(End::Terminated, "SIGTERM"), (End::Killed, "SIGKILL")] {
+        let mut gaps = Vec::new();
+        for _ in 0..arguments.takeovers {
+            gaps.extend(hand_over(1, LEASE_TTL, end).await?.gaps);
+        }
+        if !gaps.is_empty() {
+            report(
+                &format!("takeover after {what}: last event of the old owner → connected (lease {LEASE_TTL:?})"),
+                gaps,
+            );
+        }
+    }
+    if arguments.handover > 0 {
+        let handed = hand_over(arguments.handover, LEASE_TTL, End::Terminated).await?;
+        println!(
+            "hand-over of {} sessions: SIGTERM → the last one connected {:.1} s",
+            arguments.handover,
+            handed.whole.as_secs_f64()
+        );
+        report("  of each session: last event of the old owner → connected", handed.gaps);
+    }
+    let cost = footprint::of_a_session(IDLE_SESSIONS).await?;
+    println!(
+        "an idle session: {:.0} kB in the broker (its four lanes), {} bytes in Redis (its lease)",
+        cost.broker as f64 / 1024.0,
+        cost.redis
+    );
     Ok(())
 }
 

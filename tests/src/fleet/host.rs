@@ -163,6 +163,14 @@ impl Host {
         &self.connection
     }
 
+    /// Declares exchanges, queues and bindings.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn declare(&self, topology: &Topology) -> anyhow::Result<()> {
+        declare(&self.connection, topology).await
+    }
+
     /// A command as this application would send it now, on the normal lane, to be changed before it is posted.
     ///
     /// # Errors

@@ -56,6 +56,15 @@ impl VirtualHost {
         Ok(names.filter_map(|queue| queue["name"].as_str().map(str::to_owned)).collect())
     }
 
+    /// Everything the broker tells of every queue. Figures in it are up to a second old.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn queue_figures(&self) -> anyhow::Result<Vec<Value>> {
+        let all = self.call("GET", &format!("queues/{}", self.name), None).await?;
+        Ok(all.as_array().cloned().unwrap_or_default())
+    }
+
     /// How many messages each queue holds, ready or unacknowledged. Figures are up to a second old.
     ///
     /// # Errors

@@ -10,6 +10,8 @@ use crate::processes::Process;
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 /// A worker that has just started fills its caches and pools.
 const WARMS_UP: Duration = Duration::from_secs(60);
+/// A worker that lived for less says nothing.
+const LIVES_FOR: Duration = Duration::from_secs(300);
 /// Growth that is told as a fault, in MB per minute.
 const LIMIT: f64 = 1.0;
 /// Runs shorter than this say nothing about growth.
@@ -31,7 +33,7 @@ struct Watched {
 
 /// What was found.
 pub(super) struct Slope {
-    /// Over all processes, each against its own mean, in MB per minute; `None` when nothing lived long enough.
+    /// Over all processes, in MB per minute; `None` when nothing lived long enough.
     pub(super) mb_per_minute: Option<f64>,
     /// The largest worker, in MB.
     pub(super) peak_mb: f64,
@@ -78,6 +80,7 @@ impl Growth {
         }
         let all: Vec<Vec<(f64, f64)>> = watched
             .iter()
+            .filter(|worker| worker.samples.last().is_some_and(|(at, _)| *at > LIVES_FOR.as_secs_f64()))
             .map(|worker| worker.samples.iter().copied().filter(|(at, _)| *at > WARMS_UP.as_secs_f64()).collect())
             .collect();
         Slope {
@@ -94,17 +97,28 @@ impl Drop for Growth {
     }
 }
 
-/// The common slope of several lines that each begin somewhere else (least squares, each against its own mean).
+/// How fast processes grow, each from the median of its first third to that of its last, the longer-lived counting more.
+/// Medians, because a worker that restarts ten browsers at once is large for some seconds and then small again.
 fn slope(lines: &[Vec<(f64, f64)>]) -> Option<f64> {
-    let (mut over, mut under) = (0.0, 0.0);
-    for line in lines.iter().filter(|line| line.len() > 1) {
-        let count = line.len() as f64;
-        let mean_at = line.iter().map(|(at, _)| at).sum::<f64>() / count;
-        let mean = line.iter().map(|(_, memory)| memory).sum::<f64>() / count;
-        over += line.iter().map(|(at, memory)| (at - mean_at) * (memory - mean)).sum::<f64>();
-        under += line.iter().map(|(at, _)| (at - mean_at).powi(2)).sum::<f64>();
+    let (mut grown, mut lasted) = (0.0, 0.0);
+    for line in lines {
+        let third = line.len() / 3;
+        let (Some(first), Some(last)) = (line.get(..third), line.get(line.len() - third..)) else { continue };
+        if let (Some((from, before)), Some((to, after))) = (middle(first), middle(last)) {
+            grown += after - before;
+            lasted += to - from;
+        }
     }
-    (under > 0.0).then(|| over / under)
+    (lasted > 0.0).then(|| grown / lasted)
+}
+
+/// The median of the times and that of the values.
+fn middle(samples: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let median = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
+    };
+    Some((median(samples.iter().map(|one| one.0).collect())?, median(samples.iter().map(|one| one.1).collect())?))
 }
 
 /// `VmRSS` of a living process.
@@ -120,14 +134,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slope_is_that_of_each_process_and_not_of_their_succession() {
-        let line = |start: f64, per_second: f64| {
-            (0..50).map(|at| (f64::from(at), start + per_second * f64::from(at))).collect()
-        };
-        let found = slope(&[line(10.0, 0.5), line(90.0, 0.5)]).expect("there are samples");
+    fn the_slope_is_that_of_each_process_and_not_of_their_succession_nor_of_a_moment() {
+        let line =
+            |start: f64, per_second: f64| (0..60).map(move |at| (f64::from(at), start + per_second * f64::from(at)));
+        let found = slope(&[line(10.0, 0.5).collect(), line(90.0, 0.5).collect()]).expect("there are samples");
         assert!((found - 0.5).abs() < 1e-9, "{found}");
-        let flat = slope(&[line(10.0, 0.0), line(90.0, 0.0)]).expect("there are samples");
+        let flat = slope(&[line(10.0, 0.0).collect(), line(90.0, 0.0).collect()]).expect("there are samples");
         assert!(flat.abs() < 1e-9, "{flat}");
+        let peak = line(10.0, 0.0).map(|(at, memory)| (at, if at > 55.0 { memory * 20.0 } else { memory }));
+        let found = slope(&[peak.collect()]).expect("there are samples");
+        assert!(found.abs() < 1e-9, "{found}");
         assert_eq!(slope(&[vec![(1.0, 1.0)]]), None);
     }
 
