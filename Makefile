@@ -61,8 +61,9 @@ check: setup $(PAGE)/node_modules/.package-lock.json $(REFERENCE)/node_modules/.
 
 .PHONY: bench
 bench: setup $(LARAVEL)/node_modules/.package-lock.json ## Measure what the documentation states, in a release build, alone on the machine
-	cargo build --locked --release --workspace --bins --example verify_rate
+	cargo build --locked --release --workspace --bins --example verify_rate --example throughput
 	$(TARGET)/release/examples/verify_rate
+	$(TARGET)/release/examples/throughput
 	$(TARGET)/release/wafleet-services run -- $(TARGET)/release/wafleet-bench
 	$(TARGET)/release/wafleet-services run -- $(LARAVEL)/bench.mjs
 

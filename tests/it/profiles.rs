@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use sqlx::Row;
-use wafleet_imitation::{Imitation, Number, Options, Phone};
+use wafleet_imitation::{Number, Options, Phone};
 use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
-use wafleet_protocol::event::{Event, Outcome, SessionStatus};
-use wafleet_tests::fleet::{FIRST_PROFILE_KEY, Fleet, Host, Letter, Target, Worker, WorkerBuilder, profile_keys};
+use wafleet_protocol::event::{Cause, Event, Outcome, SessionStatus};
+use wafleet_tests::fleet::{Letter, Target, Worker, WorkerBuilder};
+use wafleet_tests::stage::Stage;
+use wafleet_tests::wait;
 
 pub(crate) const DRAIN: Duration = Duration::from_secs(45);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -18,64 +19,67 @@ const BEN: &str = "4915187654321";
 /// A text that stands in the page's database and must not stand in ours.
 const SECRET: &str = "the-parcel-is-behind-the-green-door";
 
-/// A fleet, the far end, and a session linked on the worker `a`.
+/// A fleet, the far end, and a session that is linked there.
 pub(crate) struct Linked {
-    pub(crate) fleet: Fleet,
-    pub(crate) host: Host,
-    pub(crate) site: Imitation,
+    pub(crate) stage: Stage,
     pub(crate) anna: Phone,
     pub(crate) target: Target,
 }
 
 impl Linked {
-    pub(crate) async fn new() -> Result<(Self, Worker)> {
-        Self::with(|worker| worker).await
+    /// Everything but a worker and the link.
+    pub(crate) async fn set() -> Result<Self> {
+        let stage = Stage::set(Options::default()).await?;
+        let (anna, ben): (Number, Number) = (ANNA.parse()?, BEN.parse()?);
+        let anna = stage.site.phone(&anna, "Anna");
+        stage.site.phone(&ben, "Ben");
+        Ok(Self { stage, anna, target: Target::new("shop")? })
     }
 
-    /// As [`new`](Self::new), on a worker that is adjusted before it is started.
-    pub(crate) async fn with(adjust: impl FnOnce(WorkerBuilder) -> WorkerBuilder) -> Result<(Self, Worker)> {
-        let site = Imitation::start(Options::default()).await?;
-        let (anna, ben): (Number, Number) = (ANNA.parse()?, BEN.parse()?);
-        let phone = site.phone(&anna, "Anna");
-        site.phone(&ben, "Ben");
-        let fleet = Fleet::start().await?;
-        let host = fleet.host().await?;
-        let linked = Self { fleet, host, site, anna: phone, target: Target::new("shop")? };
-        let mut worker = adjust(linked.machine("a")).spawn()?;
-        worker.wait_until_ready().await?;
-        linked.host.send(&linked.target, &Command::SessionStart(SessionStart::default())).await?;
-        let code = linked.code(0).await?;
-        linked.anna.scan(&code).await?;
-        linked.status(0, SessionStatus::Connected).await?;
+    /// With the session linked on the worker `a`.
+    pub(crate) async fn new() -> Result<(Self, Worker)> {
+        let linked = Self::set().await?;
+        let worker = linked.link(linked.machine("a")).await?;
         Ok((linked, worker))
     }
 
-    /// A worker on a machine of its own: nobody else has its disk.
-    pub(crate) async fn worker(&self, name: &str) -> Result<Worker> {
-        self.worker_with_keys(name, &self.fleet.profile_keys_file()).await
+    /// Starts the worker and links the session on it.
+    pub(crate) async fn link(&self, worker: WorkerBuilder) -> Result<Worker> {
+        let worker = self.start(worker).await?;
+        self.stage.link(&self.target, &self.anna).await?;
+        Ok(worker)
     }
 
-    pub(crate) async fn worker_with_keys(&self, name: &str, keys: &Path) -> Result<Worker> {
-        let mut worker = self.machine(name).env("WAFLEET_PROFILE_KEYS_FILE", keys.display().to_string()).spawn()?;
+    /// Starts the worker.
+    pub(crate) async fn start(&self, worker: WorkerBuilder) -> Result<Worker> {
+        let mut worker = worker.spawn()?;
         worker.wait_until_ready().await?;
         Ok(worker)
     }
 
+    /// A worker on a machine of its own: nobody else has its disk.
+    pub(crate) async fn worker(&self, name: &str) -> Result<Worker> {
+        self.start(self.machine(name)).await
+    }
+
+    pub(crate) async fn worker_with_keys(&self, name: &str, keys: &Path) -> Result<Worker> {
+        self.start(self.machine(name).env("WAFLEET_PROFILE_KEYS_FILE", keys.display().to_string())).await
+    }
+
     /// A worker with a disk of its own, to be adjusted and started.
     pub(crate) fn machine(&self, name: &str) -> WorkerBuilder {
-        let worker = self.fleet.worker(name).env("WAFLEET_SITE_URL", self.site.url());
+        let worker = self.stage.worker(name).env("WAFLEET_LEASE_TTL_SECS", "5");
         let worker = worker.env("WAFLEET_PROFILE_ROOT", self.disk(name).display().to_string());
-        let worker = worker.env("WAFLEET_LEASE_TTL_SECS", "5").env("WAFLEET_CLAIM_INTERVAL_MS", "200");
-        worker.env("WAFLEET_PROFILE_KEYS_FILE", self.fleet.profile_keys_file().display().to_string())
+        worker.env("WAFLEET_PROFILE_KEYS_FILE", self.stage.fleet.profile_keys_file().display().to_string())
     }
 
     /// The root of the profiles on that machine.
     pub(crate) fn disk(&self, name: &str) -> PathBuf {
-        self.fleet.scratch().join(name)
+        self.stage.fleet.scratch().join(name)
     }
 
     pub(crate) async fn code(&self, mark: usize) -> Result<String> {
-        let journal = self.host.events();
+        let journal = self.stage.host.events();
         let find =
             |event: &Event| if let Event::SessionQr(qr) = event { Some(qr.qr.as_str().to_owned()) } else { None };
         journal.wait_from(mark, "a code", PATIENCE, |envelope| find(&envelope.event)).await
@@ -85,12 +89,12 @@ impl Linked {
     pub(crate) async fn status(&self, mark: usize, status: SessionStatus) -> Result<u64> {
         let what = format!("the status {}", status.as_str());
         let find = |event: &Event| matches!(event, Event::SessionStatus(told) if told.status == status);
-        let journal = self.host.events();
+        let journal = self.stage.host.events();
         journal.wait_from(mark, &what, PATIENCE, |envelope| find(&envelope.event).then_some(envelope.epoch)).await
     }
 
     pub(crate) fn codes(&self, mark: usize) -> usize {
-        let entries = self.host.events().entries();
+        let entries = self.stage.host.events().entries();
         entries[mark..].iter().filter(|entry| matches!(entry.envelope.event, Event::SessionQr(_))).count()
     }
 
@@ -100,7 +104,7 @@ impl Linked {
             Event::SessionStatus(told) => Some(format!("{} {:?}", told.status.as_str(), told.cause)),
             _ => None,
         };
-        self.host.events().entries()[mark..].iter().filter_map(|entry| word(&entry.envelope.event)).collect()
+        self.stage.host.events().entries()[mark..].iter().filter_map(|entry| word(&entry.envelope.event)).collect()
     }
 
     /// Waits until Anna has received a text, as an event.
@@ -111,7 +115,7 @@ impl Linked {
             }
             _ => None,
         };
-        self.host.events().wait_from(mark, text, PATIENCE, |envelope| find(&envelope.event)).await
+        self.stage.host.events().wait_from(mark, text, PATIENCE, |envelope| find(&envelope.event)).await
     }
 
     /// Sends [`SECRET`] to Ben and returns the command as it was published.
@@ -125,12 +129,12 @@ impl Linked {
     pub(crate) fn letter(&self, text: &str) -> Result<Letter> {
         let content = Content::Text { text: text.to_owned().try_into()? };
         let send = Command::MessageSend(MessageSend { to: BEN.parse()?, content, reference: None });
-        self.host.letter(&self.target, &send)
+        self.stage.host.letter(&self.target, &send)
     }
 
     pub(crate) async fn post(&self, letter: &Letter) -> Result<Outcome> {
-        let mark = self.host.events().len();
-        self.host.post(letter).await?;
+        let mark = self.stage.host.events().len();
+        self.stage.host.post(letter).await?;
         self.result(mark, letter).await
     }
 
@@ -141,13 +145,13 @@ impl Linked {
             Event::CommandResult(result) if result.command_id.to_string() == id => Some(result.outcome),
             _ => None,
         };
-        self.host.events().wait_from(mark, "the result", PATIENCE, |envelope| find(&envelope.event)).await
+        self.stage.host.events().wait_from(mark, "the result", PATIENCE, |envelope| find(&envelope.event)).await
     }
 
     /// `generation:state`, oldest first.
     pub(crate) async fn generations(&self) -> Result<Vec<String>> {
         let select = "SELECT CONCAT(generation, ':', state, IF(unlinked_at IS NULL, '', ' unlinked')) FROM wafleet_snapshots ORDER BY id";
-        Ok(sqlx::query_scalar(select).fetch_all(self.fleet.database().pool()).await?)
+        Ok(sqlx::query_scalar(select).fetch_all(self.stage.fleet.database().pool()).await?)
     }
 
     pub(crate) async fn wait_for_generations(&self, expected: &[&str]) -> Result<()> {
@@ -167,12 +171,12 @@ impl Linked {
     }
 
     pub(crate) async fn end(self) {
-        self.site.stop().await;
+        self.stage.site.stop().await;
     }
 }
 
 /// Waits until the worker's heartbeat says that it has counted one of these.
-async fn counted(worker: &Worker, name: &str) -> Result<()> {
+pub(crate) async fn counted(worker: &Worker, name: &str) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     while worker.count(name)? != 1 {
         ensure!(Instant::now() < until, "{name} is {}", worker.count(name)?);
@@ -182,7 +186,7 @@ async fn counted(worker: &Worker, name: &str) -> Result<()> {
 }
 
 /// Whether a text stands anywhere below a directory.
-fn stands_in(directory: &Path, text: &str) -> Result<bool> {
+pub(crate) fn stands_in(directory: &Path, text: &str) -> Result<bool> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let found =
@@ -209,106 +213,34 @@ async fn a_session_moves_to_an_empty_disk_without_a_code_and_with_all_it_knew() 
     ensure!(linked.generations().await? == ["1:complete", "2:complete"], "{:?}", linked.generations().await?);
 
     // What lies in the database can be read by nobody, though what it was made from can.
-    let profile = linked.fleet.scratch().join("a/1/shop/profile/Default");
+    let profile = linked.stage.fleet.scratch().join("a/1/shop/profile/Default");
     let chunks: Vec<Vec<u8>> = sqlx::query_scalar("SELECT data FROM wafleet_snapshot_chunks")
-        .fetch_all(linked.fleet.database().pool())
+        .fetch_all(linked.stage.fleet.database().pool())
         .await?;
     for secret in [SECRET, ANNA] {
         ensure!(stands_in(&profile, secret)?, "{secret} is not in the profile: this proves nothing");
         ensure!(!chunks.iter().any(|chunk| holds(chunk, secret)), "{secret} can be read in the database");
     }
 
-    let mark = linked.host.events().len();
+    let mark = linked.stage.host.events().len();
     let b = linked.worker("b").await?;
     ensure!(linked.status(mark, SessionStatus::Connected).await? == 2, "another owner");
     ensure!(linked.codes(mark) == 0, "a moved session needs no code");
-    ensure!(linked.fleet.scratch().join("b/1/shop/profile/Default/IndexedDB").is_dir());
+    ensure!(linked.stage.fleet.scratch().join("b/1/shop/profile/Default/IndexedDB").is_dir());
     counted(&b, "snapshots.restored").await?;
 
     // The same command again: answered from the ledger, and where the ledger does not know, by looking into the chat.
     ensure!(linked.post(&letter).await? == Outcome::Succeeded);
     let forget = "UPDATE wafleet_commands SET state = 'attempting', result = NULL WHERE type = 'message.send'";
-    linked.fleet.database().execute(forget).await?;
+    linked.stage.fleet.database().execute(forget).await?;
     ensure!(linked.post(&letter).await? == Outcome::Succeeded);
-    let sent = linked.site.sent();
+    let sent = linked.stage.site.sent();
     ensure!(sent.len() == 1 && sent[0].copies() == 1, "not exactly one message left: {sent:?}");
 
     linked.anna.receive_text(BEN, "Ben", "it has arrived");
     let received = |event: &Event| matches!(event, Event::MessageReceived(_)).then_some(());
-    linked.host.events().wait_from(mark, "a message", PATIENCE, |envelope| received(&envelope.event)).await?;
+    linked.stage.host.events().wait_from(mark, "a message", PATIENCE, |envelope| received(&envelope.event)).await?;
     drop(b);
-    linked.end().await;
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_damaged_generation_gives_way_to_the_one_before_it() -> Result<()> {
-    let (linked, mut a) = Linked::new().await?;
-    ensure!(a.terminate(DRAIN).await?.success());
-    let damage = "UPDATE wafleet_snapshot_chunks SET data = INSERT(data, 1000, 1, CHAR(ORD(SUBSTR(data, 1000, 1)) ^ 1)) \
-                  WHERE snapshot_id = (SELECT MAX(id) FROM wafleet_snapshots)";
-    linked.fleet.database().execute(damage).await?;
-
-    let mark = linked.host.events().len();
-    let mut b = linked.worker("b").await?;
-    ensure!(linked.status(mark, SessionStatus::Connected).await? == 2);
-    ensure!(linked.codes(mark) == 0);
-    ensure!(b.output()?.contains("chunk 0 of the snapshot is damaged"), "the log does not say which chunk");
-    counted(&b, "snapshots.damaged").await?;
-    ensure!(b.terminate(DRAIN).await?.success());
-    // The damaged one was the older of two by then, and made room.
-    ensure!(linked.generations().await? == ["2:complete", "3:complete"], "{:?}", linked.generations().await?);
-    linked.end().await;
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_worker_killed_while_it_saves_leaves_the_generation_before() -> Result<()> {
-    let (linked, mut a) = Linked::new().await?;
-    // A lock on the end of the table holds every new chunk up.
-    let mut lock = linked.fleet.database().pool().begin().await?;
-    sqlx::query("SELECT 1 FROM wafleet_snapshot_chunks WHERE snapshot_id > 0 FOR UPDATE").fetch_all(&mut *lock).await?;
-    a.signal(rustix::process::Signal::TERM)?;
-    linked.wait_for_generations(&["1:complete", "2:writing"]).await?;
-    a.kill()?;
-    lock.rollback().await?;
-
-    let mark = linked.host.events().len();
-    let mut b = linked.worker("b").await?;
-    ensure!(linked.status(mark, SessionStatus::Connected).await? == 2);
-    ensure!(linked.codes(mark) == 0);
-    ensure!(linked.generations().await? == ["1:complete", "2:writing"], "{:?}", linked.generations().await?);
-    ensure!(b.terminate(DRAIN).await?.success());
-    ensure!(linked.generations().await? == ["1:complete", "2:complete"], "{:?}", linked.generations().await?);
-    let row = sqlx::query("SELECT fence, chunks, bytes FROM wafleet_snapshots WHERE generation = 2");
-    let row = row.fetch_one(linked.fleet.database().pool()).await?;
-    ensure!(row.try_get::<u64, _>("fence")? == 2 && row.try_get::<u64, _>("chunks")? > 0);
-    linked.end().await;
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_wrong_key_fails_the_session_and_deletes_nothing() -> Result<()> {
-    let (linked, mut a) = Linked::new().await?;
-    ensure!(a.terminate(DRAIN).await?.success());
-    let before = linked.generations().await?;
-    let wrong = linked.fleet.scratch().join("wrong-keys.json");
-    std::fs::write(&wrong, profile_keys(&[FIRST_PROFILE_KEY]))?;
-
-    let mark = linked.host.events().len();
-    let mut b = linked.worker_with_keys("b", &wrong).await?;
-    linked.status(mark, SessionStatus::Failed).await?;
-    ensure!(linked.codes(mark) == 0, "a session that cannot be opened must not ask for a new link");
-    ensure!(b.output()?.contains("does not open with profile key profile-1"), "the log does not say why");
-    ensure!(b.terminate(DRAIN).await?.success());
-    ensure!(linked.generations().await? == before);
-
-    let mark = linked.host.events().len();
-    let c = linked.worker("c").await?;
-    linked.host.send(&linked.target, &Command::SessionStart(SessionStart::default())).await?;
-    linked.status(mark, SessionStatus::Connected).await?;
-    ensure!(linked.codes(mark) == 0);
-    drop(c);
     linked.end().await;
     Ok(())
 }
@@ -316,15 +248,15 @@ async fn a_wrong_key_fails_the_session_and_deletes_nothing() -> Result<()> {
 #[tokio::test]
 async fn what_was_saved_before_a_logout_is_never_restored() -> Result<()> {
     let (linked, a) = Linked::new().await?;
-    let mark = linked.host.events().len();
-    linked.host.send(&linked.target, &Command::SessionLogout).await?;
+    let mark = linked.stage.host.events().len();
+    linked.stage.host.send(&linked.target, &Command::SessionLogout).await?;
     linked.status(mark, SessionStatus::LoggedOut).await?;
     linked.wait_for_generations(&["1:complete unlinked"]).await?;
     drop(a);
 
-    let mark = linked.host.events().len();
+    let mark = linked.stage.host.events().len();
     let b = linked.worker("b").await?;
-    linked.host.send(&linked.target, &Command::SessionStart(SessionStart::default())).await?;
+    linked.stage.host.send(&linked.target, &Command::SessionStart(SessionStart::default())).await?;
     let code = linked.code(mark).await?;
     linked.anna.scan(&code).await?;
     linked.status(mark, SessionStatus::Connected).await?;
@@ -336,20 +268,21 @@ async fn what_was_saved_before_a_logout_is_never_restored() -> Result<()> {
 
 #[tokio::test]
 async fn a_machine_that_dies_costs_a_session_no_more_than_what_came_after_its_last_safety_copy() -> Result<()> {
-    let (linked, mut a) = Linked::with(|worker| worker.env("WAFLEET_SAFETY_COPY_SECS", "8")).await?;
-    let mark = linked.host.events().len();
+    let linked = Linked::set().await?;
+    let mut a = linked.link(linked.machine("a").env("WAFLEET_SAFETY_COPY_SECS", "8")).await?;
+    let mark = linked.stage.host.events().len();
     let letter = linked.send().await?;
     let copied =
         |found: &[String]| found.last().is_some_and(|last| last != "1:complete" && last.ends_with(":complete"));
     linked.wait_until_generations("a safety copy", copied).await?;
 
     // The next one takes its time, because the database does. What is wanted and what comes meanwhile waits.
-    let mut lock = linked.fleet.database().pool().begin().await?;
+    let mut lock = linked.stage.fleet.database().pool().begin().await?;
     sqlx::query("SELECT 1 FROM wafleet_snapshot_chunks WHERE snapshot_id > 0 FOR UPDATE").fetch_all(&mut *lock).await?;
     let copying = |found: &[String]| found.last().is_some_and(|last| last.ends_with(":writing"));
     linked.wait_until_generations("a safety copy that is being written", copying).await?;
     let meanwhile = linked.letter("sent while the browser was closed for its copy")?;
-    linked.host.post(&meanwhile).await?;
+    linked.stage.host.post(&meanwhile).await?;
     linked.anna.receive_text(BEN, "Ben", "came while the browser was closed for its copy");
     lock.rollback().await?;
     ensure!(linked.result(mark, &meanwhile).await? == Outcome::Succeeded);
@@ -360,7 +293,7 @@ async fn a_machine_that_dies_costs_a_session_no_more_than_what_came_after_its_la
     // What was said is recorded a moment later; a message that the older profile cannot know must not be asked for again.
     let open = "SELECT COUNT(*) FROM wafleet_commands WHERE state = 'attempting'";
     let until = Instant::now() + PATIENCE;
-    while sqlx::query_scalar::<_, i64>(open).fetch_one(linked.fleet.database().pool()).await? > 0 {
+    while sqlx::query_scalar::<_, i64>(open).fetch_one(linked.stage.fleet.database().pool()).await? > 0 {
         ensure!(Instant::now() < until, "the result is not recorded");
         tokio::time::sleep(Duration::from_millis(10)).await; // between two questions
     }
@@ -370,14 +303,61 @@ async fn a_machine_that_dies_costs_a_session_no_more_than_what_came_after_its_la
         ensure!(Instant::now() < browsers_end, "the disk of the dead machine stays in use");
         tokio::time::sleep(Duration::from_millis(50)).await; // between two tries
     }
-    let mark = linked.host.events().len();
+    let mark = linked.stage.host.events().len();
     let b = linked.worker("b").await?;
     ensure!(linked.status(mark, SessionStatus::Connected).await? == 2, "another owner");
     ensure!(linked.codes(mark) == 0, "the machine is gone, the link is not");
     ensure!(linked.post(&letter).await? == Outcome::Succeeded && linked.post(&meanwhile).await? == Outcome::Succeeded);
-    let sent = linked.site.sent();
+    let sent = linked.stage.site.sent();
     ensure!(sent.len() == 2 && sent.iter().all(|departure| departure.copies() == 1), "{sent:?}");
-    linked.host.events().check_order()?;
+    linked.stage.host.events().check_order()?;
+    drop(b);
+    linked.end().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_over_its_quota_loses_its_caches_and_keeps_its_link() -> Result<()> {
+    let linked = Linked::set().await?;
+    let worker = linked.machine("a").env("WAFLEET_SAFETY_COPY_SECS", "6").env("WAFLEET_PROFILE_QUOTA_MB", "20");
+    let a = linked.link(worker).await?;
+    let mark = linked.stage.host.events().len();
+    let profile = linked.disk("a").join("1/shop/profile/Default");
+    let cache = profile.join("Code Cache/ballast");
+    std::fs::create_dir_all(profile.join("Code Cache"))?;
+    std::fs::write(&cache, vec![0; 30_000_000])?;
+    let gone = async || Ok((!cache.exists()).then_some(()));
+    wait::until("the caches are pruned while the browser is closed", PATIENCE, gone).await?;
+    let degraded = |event: &Event| match event {
+        Event::SessionStatus(told) if told.cause == Cause::Health => Some(told.health.degraded),
+        _ => None,
+    };
+    let told = |mark: usize| {
+        linked.stage.host.events().entries()[mark..].iter().find_map(|entry| degraded(&entry.envelope.event))
+    };
+    ensure!(told(mark).is_none(), "without its caches it is small enough");
+
+    // What belongs to the link is not touched, however much it is; it is told, saved, and restored elsewhere.
+    let mut noise = vec![0; 25_000_000];
+    rand::fill(&mut noise[..]);
+    std::fs::write(profile.join("IndexedDB/ballast"), &noise)?;
+    let journal = linked.stage.host.events();
+    let over = journal.wait_from(mark, "over its quota", PATIENCE, |envelope| degraded(&envelope.event)).await?;
+    ensure!(over && std::fs::read(profile.join("IndexedDB/ballast"))? == noise);
+    let large = "SELECT COUNT(*) FROM wafleet_snapshots WHERE state = 'complete' AND bytes > 25000000";
+    let saved = async || {
+        let count: i64 = sqlx::query_scalar(large).fetch_one(linked.stage.fleet.database().pool()).await?;
+        Ok((count > 0).then_some(()))
+    };
+    wait::until("a profile over its quota is saved", PATIENCE, saved).await?;
+    drop(a);
+    let mark = linked.stage.host.events().len();
+    let b = linked.worker("b").await?;
+    linked.status(mark, SessionStatus::Connected).await?;
+    ensure!(
+        linked.codes(mark) == 0
+            && std::fs::read(linked.disk("b").join("1/shop/profile/Default/IndexedDB/ballast"))? == noise
+    );
     drop(b);
     linked.end().await;
     Ok(())

@@ -64,6 +64,12 @@ pub const SETTINGS: &[Setting] = &[
         false,
         "seconds between two saves of a connected session's profile, each a pause of some seconds; 0 to 604800, 0: only at the end",
     ),
+    setting(
+        "profile_quota_mb",
+        Some("100"),
+        false,
+        "megabytes a session's directory may hold: above, its caches go, and the session is told to be degraded; 20 to 10000",
+    ),
     setting("profile_root", Some("/var/lib/wafleet/profiles"), false, "directory of the browser profiles, mode 0700"),
     setting(
         "event_spool_dir",
@@ -182,6 +188,8 @@ pub struct Config {
     pub spool_dir: PathBuf,
     /// How many bytes of them.
     pub spool_bytes: u64,
+    /// Bytes a session's directory may hold.
+    pub profile_quota: u64,
     /// Where the heartbeat file goes.
     pub runtime_dir: PathBuf,
     /// Sessions owned at most.
@@ -202,6 +210,16 @@ pub struct Config {
     pub dead_letter_retention: Duration,
 }
 
+/// What an erasure reaches.
+pub struct Erasing {
+    /// `mysql://…`, password included: never printed.
+    pub database_url: String,
+    /// Where the leases are.
+    pub redis: Redis,
+    /// Root of the profiles on this machine.
+    pub profile_root: PathBuf,
+}
+
 impl Config {
     /// Checks everything a worker needs. `worker_id` falls back to `<host>/<random>`, new at each start, because a restarted
     /// worker must not inherit its predecessor's leases by name.
@@ -218,6 +236,7 @@ impl Config {
         let browser = check.browser();
         let profile_keys = check.profile_keys();
         let profile_root = PathBuf::from(check.text("profile_root"));
+        let profile_quota = check.number("profile_quota_mb", 20..=10_000) * 1_000_000;
         let safety_copy = check.number("safety_copy_secs", 0..=604_800);
         let spool_dir = PathBuf::from(check.text("event_spool_dir"));
         let spool_bytes = check.number("event_spool_bytes", 65_536..=68_719_476_736);
@@ -239,6 +258,7 @@ impl Config {
                     worker_id,
                     profile_root,
                     profile_keys: profile_keys.map(Into::into),
+                    profile_quota,
                     safety_copy: (safety_copy > 0).then(|| Duration::from_secs(safety_copy)),
                     spool_dir,
                     spool_bytes,
@@ -282,15 +302,16 @@ impl Config {
         }
     }
 
-    /// The database URL and the root of the profiles, for `wafleet session erase`.
+    /// What `wafleet session erase` needs.
     ///
     /// # Errors
     /// All problems at once.
-    pub fn for_erasure(settings: &Settings) -> Result<(String, PathBuf), ConfigErrors> {
+    pub fn for_erasure(settings: &Settings) -> Result<Erasing, ConfigErrors> {
         let mut check = Check { settings, problems: settings.problems.clone() };
-        let root = PathBuf::from(check.text("profile_root"));
-        match (check.url("database_url", &["mysql", "mariadb"]), check.problems.is_empty()) {
-            (Some(url), true) => Ok((url, root)),
+        let profile_root = PathBuf::from(check.text("profile_root"));
+        let redis = check.redis();
+        match (check.url("database_url", &["mysql", "mariadb"]), redis, check.problems.is_empty()) {
+            (Some(database_url), Some(redis), true) => Ok(Erasing { database_url, redis, profile_root }),
             _ => Err(ConfigErrors(check.problems)),
         }
     }

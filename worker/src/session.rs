@@ -35,7 +35,7 @@ use crate::lease::Lease;
 use crate::logging::chain;
 use crate::snapshot::Snapshots;
 use crate::world::World;
-use browser::Live;
+use browser::{Farewell, Live};
 use copies::Copies;
 use execute::{Done, Follow, Job};
 use hearing::{Confirmed, Missed, Watermark};
@@ -109,6 +109,8 @@ pub(crate) struct SessionActor {
     leaving: Option<Request>,
     opening: Opening,
     copies: Copies,
+    /// The session's directory is larger than it should be.
+    over_quota: bool,
     work: JoinSet<Happening>,
     told: Told,
     incompatible: Option<Vec<String>>,
@@ -145,7 +147,7 @@ enum Happening {
     /// After pairing or for a safety copy.
     Reopened {
         opened: Result<Live, Cause>,
-        saved: bool,
+        farewell: Farewell,
     },
     Requested(Request),
     Delivery {
@@ -225,6 +227,7 @@ pub(crate) fn channel(
         row: RowWriter::default(),
         snapshots,
         copies,
+        over_quota: false,
         worth_saving: false,
     };
     (SessionHandle { requests: sender, status: status_receiver }, actor)
@@ -304,10 +307,15 @@ impl SessionActor {
                 Some(Input::CopyDue)
             }
             Happening::Page(event) => self.page_event(event).await,
+            Happening::Opened(Ok(live)) if live.is_older() => self.opened(live, Input::OpenedOlder),
             Happening::Opened(Ok(live)) => self.opened(live, Input::Opened),
-            Happening::Reopened { opened, saved } => {
-                if !saved {
+            Happening::Reopened { opened, farewell } => {
+                if !farewell.saved {
                     self.copies.failed(Instant::now());
+                }
+                if farewell.over_quota != self.over_quota {
+                    self.over_quota = farewell.over_quota;
+                    self.tell_health();
                 }
                 match opened {
                     Ok(live) => self.opened(live, Input::Reopened),

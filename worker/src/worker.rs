@@ -85,6 +85,9 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     if let Err(error) = snapshot::sweep_erased(&world.database, &config.profile_root).await {
         tracing::error!(error = %chain(&error), "directories of erased sessions may still be on this disk; the next start looks again");
     }
+    if let Err(error) = snapshot::sweep_aside(&config.profile_root) {
+        tracing::warn!(error = %chain(&error), "what was set aside long ago may still be on this disk; the next start looks again");
+    }
     let controlling = tokio::spawn(control::serve(world.clone(), drain.clone()));
     let archiving = tokio::spawn(archivist::serve(world.clone(), drain.clone()));
     Supervisor::new(world.clone(), Arc::clone(&vitals)).run(drain.clone(), kill.clone()).await;

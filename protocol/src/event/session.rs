@@ -117,6 +117,9 @@ pub enum Cause {
     BrowserExited,
     /// The browser or the page could not be started.
     StartFailed,
+    /// The session's profile was damaged, and an older saved one took its place. What came in between is caught up with as far
+    /// as WhatsApp still has it.
+    ProfileDamaged,
     /// Another WhatsApp Web took this session over.
     Conflict,
     /// The device was unlinked on the phone, or by WhatsApp.
@@ -166,7 +169,7 @@ pub struct Health {
     /// 0 (useless) to 100 (perfect).
     #[schemars(range(min = 0, max = 100))]
     pub score: u8,
-    /// Works with less than everything; see `runtime.incompatible`.
+    /// Works with less than everything (see `runtime.incompatible`), is recovering, or keeps more on the disk than its quota.
     pub degraded: bool,
     /// WhatsApp's restriction of the account, if there is one.
     pub restricted: Option<Restriction>,

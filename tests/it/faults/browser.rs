@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use wafleet_imitation::{AckTimes, Options, Phone};
-use wafleet_protocol::event::{Event, Outcome};
+use wafleet_protocol::event::{Cause, Event, Outcome, SessionStatus};
 use wafleet_tests::fleet::{PATIENCE, Target, Worker};
 use wafleet_tests::invariants::Story;
-use wafleet_tests::processes::{Browser, Frozen};
-use wafleet_tests::stage::{Stage, text};
+use wafleet_tests::processes::{Browser, Frozen, Process};
+use wafleet_tests::stage::{START, Stage, text};
 use wafleet_tests::wait;
 
 const ANNA: &str = "4915112345678";
@@ -125,5 +125,83 @@ async fn a_killed_utility_process_of_the_browser_costs_no_session() -> Result<()
     let row = stage.fleet.database().session("s1").await?.context("no row of the session")?;
     ensure!(row.fence == 1, "the owner did not change: {row:?}");
     story.end(vec![worker]).await?;
+    Ok(())
+}
+
+/// How much the kernel would like to kill a process when memory runs out.
+fn badness(process: &Process) -> Result<u32> {
+    let score = std::fs::read_to_string(format!("/proc/{}/oom_score", process.id))?;
+    score.trim().parse().context("a score")
+}
+
+#[tokio::test]
+async fn a_browser_killed_for_want_of_memory_comes_back_linked_and_loses_no_message() -> Result<()> {
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let story = Story::begin(&stage)?;
+    let mut worker = stage.worker("w1").spawn()?;
+    worker.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    let mark = stage.host.events().len();
+
+    // Killed as the kernel does it, which takes the process with the highest score; then the one that is left to take.
+    let browser = Browser::of(worker.pid(), &stage.session_dir(&target))?;
+    let mut scored = Vec::new();
+    for process in &browser.group {
+        scored.push((badness(process)?, process));
+    }
+    let (_, worst) = scored.into_iter().max_by_key(|(score, _)| *score).context("a browser has processes")?;
+    worst.signal(Signal::KILL)?;
+    ensure!(stage.host.ask(&target, &text(BERT, "after the first kill")?).await?.outcome == Outcome::Succeeded);
+    let browser = Browser::of(worker.pid(), &stage.session_dir(&target))?;
+    browser.main.signal(Signal::KILL)?;
+    ensure!(stage.host.ask(&target, &text(BERT, "after the second")?).await?.outcome == Outcome::Succeeded);
+
+    let broken = worker.count("pages.broken.crashed")? + worker.count("pages.broken.browser_exited")?;
+    ensure!(broken == 2, "each is counted with its reason: {:?}", worker.heartbeat()?);
+    let codes = |event: &Event| matches!(event, Event::SessionQr(_));
+    let entries = stage.host.events().entries();
+    ensure!(!entries.iter().skip(mark).any(|entry| codes(&entry.envelope.event)), "a code");
+    ensure!(anna.devices().len() == 1, "linked a second time");
+    story.end(vec![worker]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_chromium_that_cannot_start_is_told_once_and_not_tried_for_every_command() -> Result<()> {
+    const COMMANDS: usize = 6;
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let story = Story::begin(&stage)?;
+    let mut worker = stage.worker("w1").without_browser().spawn()?;
+    worker.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    let mark = stage.host.events().len();
+    ensure!(stage.host.ask(&target, &START).await?.outcome == Outcome::Succeeded);
+    let mut sends = Vec::new();
+    for number in 0..COMMANDS {
+        sends.push(stage.host.send(&target, &text(BERT, &format!("number {number}"))?).await?);
+    }
+    let (_, failed) = stage.host.wait_for_status(mark, &target, SessionStatus::Failed).await?;
+    ensure!(failed.cause == Cause::StartFailed, "{failed:?}");
+    let told = stage.host.statuses(mark, &target);
+    let failures = told.iter().filter(|told| told.status == SessionStatus::Failed).count();
+    ensure!(failures == 1, "{told:?}");
+    let tries = worker.output()?.matches("the browser did not start").count();
+    ensure!((1..=5).contains(&tries), "{tries} starts for {COMMANDS} commands");
+    ensure!(worker.terminate(Duration::from_secs(30)).await?.success());
+
+    // Where it can start the commands are still there, and nobody has to send them again.
+    let mut second = stage.worker("w2").spawn()?;
+    second.wait_until_ready().await?;
+    stage.link(&target, &anna).await?;
+    for id in &sends {
+        let result = stage.host.final_result(id).await?;
+        ensure!(result.outcome == Outcome::Succeeded, "{result:?}");
+    }
+    story.end(vec![second]).await?;
     Ok(())
 }

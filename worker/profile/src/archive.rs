@@ -4,11 +4,13 @@
 //! with all its messages. Caches, histories, preferences and locks stay where they are.
 
 mod pack;
+mod prune;
 mod unpack;
 
 use std::path::{Component, Path};
 
 pub use pack::{PackError, Packed, pack};
+pub use prune::{Prune, prune, size};
 pub use unpack::{UnpackError, Unpacked, unpack};
 
 /// Bounds of an archive. The same in both directions, so that what was packed can be unpacked.

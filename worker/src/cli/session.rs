@@ -11,9 +11,13 @@ use wafleet_protocol::lane::Lane;
 
 use super::client::{Client, Events};
 use super::{Target, Waiting};
-use crate::config::{Config, Settings};
+use crate::config::{Config, Erasing, Settings};
 use crate::database::{Database, Erasure};
+use crate::lease::Leases;
 use crate::story::{qr_picture, sentence};
+
+/// An erasure claims nothing; this is only what a lease would be given.
+const ERASE_LEASE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SessionCommand {
@@ -190,18 +194,27 @@ async fn follow(events: &mut Events<'_>, id: &CommandId, waiting: &Waiting, unti
 async fn erase(settings: &Settings, target: &Target, why: &str, by: &str) -> anyhow::Result<ExitCode> {
     ensure!(!why.is_empty() && why.chars().count() <= 512, "--why needs 1 to 512 characters");
     ensure!(!by.is_empty() && by.chars().count() <= 100, "--by needs 1 to 100 characters");
-    let (url, root) = Config::for_erasure(settings)?;
+    let Erasing { database_url, redis, profile_root } = Config::for_erasure(settings)?;
     let (workspace, session) = (target.workspace.get(), target.session.as_str());
-    let snapshots = match Database::new(&url)?.erase_session(workspace, session, by, why).await? {
+    let database = Database::new(&database_url)?;
+    // A worker that was killed leaves its name in the database, and in Redis a lease that ends by itself.
+    let leases = Leases::new(&redis, database.clone(), by, ERASE_LEASE)?;
+    let free = leases.free(&[session.to_owned()]).await.context("cannot see whether a worker holds the session")?;
+    if free != [true] {
+        bail!(
+            "a worker holds session {session}: run `wafleet session stop {session} --workspace {workspace}` first; the lease \
+             of a worker that was killed ends by itself within the TTL of leases"
+        );
+    }
+    let snapshots = match database.erase_session(workspace, session, by, why).await? {
         Erasure::Erased { snapshots } => snapshots,
         Erasure::Unknown => bail!("workspace {workspace} has no session {session}"),
         Erasure::InUse => bail!(
-            "session {session} is not stopped: run `wafleet session stop {session} --workspace {workspace}` first, and \
-             start it before if its worker was killed"
+            "session {session} is to be running: run `wafleet session stop {session} --workspace {workspace}` first"
         ),
     };
     println!("session {session} of workspace {workspace}: its key is destroyed, {snapshots} saved profile(s) deleted");
-    let directory = root.join(workspace.to_string()).join(session);
+    let directory = profile_root.join(workspace.to_string()).join(session);
     match std::fs::remove_dir_all(&directory) {
         Ok(()) => println!("deleted {}", directory.display()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => println!("no directory of it on this machine"),

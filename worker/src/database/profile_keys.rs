@@ -41,7 +41,7 @@ pub(crate) enum Erasure {
     Erased { snapshots: u64 },
     /// The workspace has no such session.
     Unknown,
-    /// It should be running, or a worker owns it.
+    /// It should be running.
     InUse,
 }
 
@@ -158,7 +158,8 @@ impl Database {
     }
 
     /// Destroys the session's key and with it every copy of its snapshots, deletes the snapshots, forgets whose phone it
-    /// was, and writes the ledger and the audit trail: all of it or nothing. Late owners are fenced out.
+    /// was, and writes the ledger and the audit trail: all of it or nothing. The caller has seen that no worker holds a lease; late
+    /// owners are fenced out, and nobody can claim a session that is to be stopped.
     ///
     /// # Errors
     /// The database is away; nothing has changed.
@@ -170,12 +171,11 @@ impl Database {
         why: &str,
     ) -> Result<Erasure, DatabaseError> {
         let mut transaction = self.pool.begin().await?;
-        let select =
-            "SELECT desired, owner, fence FROM wafleet_sessions WHERE session_id = ? AND workspace_id = ? FOR UPDATE";
+        let select = "SELECT desired, fence FROM wafleet_sessions WHERE session_id = ? AND workspace_id = ? FOR UPDATE";
         let row = sqlx::query(select).bind(session_id).bind(workspace_id).fetch_optional(&mut *transaction).await?;
         let Some(row) = row else { return Ok(Erasure::Unknown) };
         let fence: u64 = row.try_get("fence")?;
-        if row.try_get::<String, _>("desired")? != "stopped" || row.try_get::<Option<String>, _>("owner")?.is_some() {
+        if row.try_get::<String, _>("desired")? != "stopped" {
             return Ok(Erasure::InUse);
         }
         sqlx::query("DELETE FROM wafleet_session_keys WHERE session_id = ?")
@@ -188,7 +188,7 @@ impl Database {
             .await?
             .rows_affected();
         // The row stays, because its fence must never be given out again.
-        let forget = "UPDATE wafleet_sessions SET fence = fence + 1, status = 'logged_out', cause = 'command', phone = NULL, lid = NULL, \
+        let forget = "UPDATE wafleet_sessions SET fence = fence + 1, owner = NULL, status = 'logged_out', cause = 'command', phone = NULL, lid = NULL, \
                       name = NULL, pairing_phone = NULL, linked_at = NULL, watermark = 0, updated_at = UTC_TIMESTAMP(3) \
                       WHERE session_id = ?";
         sqlx::query(forget).bind(session_id).execute(&mut *transaction).await?;

@@ -38,6 +38,15 @@ impl SessionActor {
                     self.open(Errand::Settle(old));
                 }
             }
+            // Without snapshots there is nothing to go back to, but a browser may still do better a second time.
+            Effect::GoBack { doubtful: true } if self.snapshots.is_none() => {
+                let old = self.live.take();
+                self.open(Errand::Start { old, after: RETRY_PAUSE });
+            }
+            Effect::GoBack { doubtful } => {
+                let old = self.live.take();
+                self.open(Errand::GoBack { old, doubtful });
+            }
             Effect::Copy => {
                 self.copies.made(Instant::now(), rand::random());
                 if let Some(old) = self.live.take() {
@@ -53,6 +62,9 @@ impl SessionActor {
             Effect::Publish => self.publish_status().await,
             Effect::Online => {
                 self.worth_saving = true;
+                if let Some(snapshots) = &self.snapshots {
+                    snapshots.proven();
+                }
                 self.copies.connected(Instant::now(), rand::random());
                 self.catch_up();
                 self.open_reader(false, Duration::ZERO);
@@ -166,6 +178,13 @@ impl SessionActor {
         }
     }
 
+    /// Tells that the health has changed, and the status has not.
+    pub(super) fn tell_health(&mut self) {
+        let now = self.status_now();
+        let told = SessionStatusChanged { previous: Some(now.status), cause: Cause::Health, ..now };
+        self.emit(EventSink::fresh_id(), Event::SessionStatus(told), Correlation::default());
+    }
+
     pub(super) fn status_now(&self) -> SessionStatusChanged {
         let public = self.state.public();
         let me = self.state.me().filter(|_| public.status == SessionStatus::Connected);
@@ -177,7 +196,7 @@ impl SessionActor {
             attempt: public.attempt,
             health: Health {
                 score: health_score(public.status, public.attempt),
-                degraded: public.attempt > 0 || self.incompatible.is_some(),
+                degraded: public.attempt > 0 || self.incompatible.is_some() || self.over_quota,
                 restricted: None,
                 moving: public.cause == Cause::Released,
             },

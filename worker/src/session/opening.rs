@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use wafleet_protocol::event::SessionStatus;
+use wafleet_protocol::event::{Cause, SessionStatus};
 
-use super::browser::Live;
+use super::browser::{Home, Live, site_is_well};
 use super::state::Input;
 use super::{Happening, SessionActor};
 use crate::lease::Lease;
+use crate::logging::chain;
+use crate::snapshot::Snapshots;
 
 /// How long the end of a session waits for an opening that is under way; a save alone may take 25 s.
 const OPENING_ENDS_WITHIN: Duration = Duration::from_secs(40);
@@ -26,6 +28,8 @@ pub(super) enum Errand {
     Settle(Live),
     /// A safety copy is due.
     Copy(Live),
+    /// The profile may be damaged: an older one takes its place. `doubtful`: only if a browser does well on an empty one.
+    GoBack { old: Option<Live>, doubtful: bool },
 }
 
 /// The one opening that may be under way.
@@ -45,10 +49,8 @@ impl SessionActor {
     /// Opens a browser; answers with [`Happening::Opened`] or, for a session that is to go on as if nothing had been,
     /// [`Happening::Reopened`].
     pub(super) fn open(&mut self, errand: Errand) {
-        let (browser, profile_root) = (self.world.config.browser.clone(), self.world.config.profile_root.clone());
-        let (workspace, session, lease) = (self.workspace, self.session.clone(), self.lease.clone());
+        let home = Home::new(&self.world, self.workspace, &self.session, &self.lease);
         let (snapshots, worth_saving) = (self.snapshots.clone(), self.worth_saving);
-        let leash = self.world.leash.clone();
         // An opening that was given up is dropped, and its browser with it.
         if let Some(task) = self.opening.task.take() {
             task.abort();
@@ -56,7 +58,8 @@ impl SessionActor {
         let (slot, unwanted) = (Arc::clone(&self.opening.slot), self.opening.unwanted.clone());
         let task = self.work.spawn(async move {
             let _alone = slot.lock().await;
-            let saved = match errand {
+            let mut back = false;
+            let farewell = match errand {
                 Errand::Start { old, after } => {
                     if let Some(old) = old {
                         // A browser that still ends in good order is worth a copy, whatever was wrong with its page.
@@ -70,22 +73,40 @@ impl SessionActor {
                     // Reopening the tab is what was proven to bring the credentials to the disk; closing the whole
                     // browser this early was seen to lose them once.
                     if let Err(error) = old.page().reopen().await {
-                        tracing::warn!(error = %crate::logging::chain(&error), "the tab was not reopened before the browser is closed");
+                        tracing::warn!(error = %chain(&error), "the tab was not reopened before the browser is closed");
                     }
                     Some(old.close_and_save(snapshots.as_ref()).await)
                 }
                 Errand::Copy(old) => Some(old.close_and_save(snapshots.as_ref()).await),
+                Errand::GoBack { old, doubtful } => {
+                    if let Some(old) = old {
+                        old.close(true).await;
+                    }
+                    match go_back(&home, snapshots.as_ref(), doubtful).await {
+                        Ok(true) => back = true,
+                        // It showed a code, and there is nothing else to try.
+                        Ok(false) if !doubtful => return Happening::Input(Input::NothingSaved),
+                        Ok(false) => {}
+                        Err(cause) => return Happening::Opened(Err(cause)),
+                    }
+                    None
+                }
             };
             if unwanted.is_cancelled() {
                 return Happening::Nothing;
             }
-            let opened = Live::open(&browser, &profile_root, workspace, &session, &lease, &leash, snapshots.as_ref()).await;
-            match (opened, saved) {
+            let mut opened = Live::open(&home, snapshots.as_ref()).await;
+            if let Ok(live) = &mut opened
+                && back
+            {
+                live.set_older();
+            }
+            match (opened, farewell) {
                 (Ok(live), _) if unwanted.is_cancelled() => {
                     live.close(true).await;
                     Happening::Nothing
                 }
-                (opened, Some(saved)) => Happening::Reopened { opened, saved },
+                (opened, Some(farewell)) => Happening::Reopened { opened, farewell },
                 (opened, None) => Happening::Opened(opened),
             }
         });
@@ -128,6 +149,25 @@ impl SessionActor {
             Happening::Input(Input::Closed)
         });
     }
+}
+
+/// Puts an older profile in the place of one that may be damaged. Returns whether there was one, and reason to do so.
+async fn go_back(home: &Home, snapshots: Option<&Snapshots>, doubtful: bool) -> Result<bool, Cause> {
+    let Some(snapshots) = snapshots else { return Ok(false) };
+    if doubtful && !site_is_well(home).await {
+        tracing::warn!("a browser on an empty profile does no better, so the profile is not to blame");
+        return Ok(false);
+    }
+    let failed = |error: &(dyn std::error::Error + 'static)| {
+        tracing::error!(error = %chain(error), "no older profile could be restored; nothing is deleted");
+        Cause::StartFailed
+    };
+    let session_dir = home.session_dir().map_err(|error| failed(&error))?;
+    let back = snapshots.go_back(&session_dir).await.map_err(|error| failed(&error))?;
+    if back {
+        tracing::error!("the profile of this session is damaged; it is set aside, and an older one is in its place");
+    }
+    Ok(back)
 }
 
 /// Waits for the opening that is under way, or drops it.

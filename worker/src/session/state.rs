@@ -4,7 +4,7 @@
 //! Opening ──opened──▶ Loading ──code──▶ Linking ──registered──▶ Syncing ──online──▶ Settling ──reopened──▶ Connected
 //!    ▲                   │                                         ▲  (returning session: no settling)        │
 //!    │                   └──registered─────────────────────────────┘                                          │
-//!    └────────── ladder: reload, restart, restart, then failed ◀──── crash, hang, no answer, socket away ─────┘
+//!    └─── ladder: reload, restart, older profile, then failed ◀────── crash, hang, no answer, socket away ─────┘
 //! Connected ──safety copy due, nothing going on──▶ Pausing ──reopened──▶ Loading … Connected, and nothing is told
 //! any ──stop, drain, lease lost, logged out, failed──▶ Closing ──browser gone──▶ Closed
 //! ```
@@ -39,14 +39,22 @@ pub(crate) const QR_FIRST_LIFE: Duration = Duration::from_secs(60);
 pub(crate) const QR_NEXT_LIFE: Duration = Duration::from_secs(20);
 /// See [`QR_FIRST_LIFE`].
 pub(crate) const QR_CODES_PER_GENERATION: u32 = 6;
-/// Rungs of the recovery ladder: one reload, then two new browsers.
+/// Rungs of the recovery ladder: one reload, a new browser, then one on an older profile if that may help, else once more.
 pub(crate) const RECOVERIES: u32 = 3;
+/// Older profiles that are tried one after the other: as many as are kept.
+pub(crate) const GOING_BACK: u32 = 2;
+/// The backstop of going back to one. Trying the site on an empty profile, restoring and starting have bounds of their own.
+pub(crate) const GO_BACK_LIMIT: Duration = Duration::from_secs(300);
 
 /// What can happen to a session.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Input {
     /// The browser is up and the address is being loaded.
     Opened,
+    /// The same, on an older profile: the newest one was damaged.
+    OpenedOlder,
+    /// There is no older profile to go back to.
+    NothingSaved,
     /// Chromium did not start or the address did not open.
     OpenFailed { cause: Cause },
     /// The page says where it stands.
@@ -90,6 +98,10 @@ pub(crate) enum Effect {
     Open,
     /// Close the browser if there is one, wait, and open again.
     Restart { after: Duration },
+    /// Close the browser if there is one, set its profile aside, restore an older one and open it; answer with `OpenedOlder`,
+    /// `NothingSaved` or `OpenFailed`. `doubtful`: only if a browser on an empty profile does better; if it does not, or
+    /// nothing is saved, open the same profile again and answer with `Opened`.
+    GoBack { doubtful: bool },
     /// Load the page again in its tab.
     Reload,
     /// Close the tab and open a new one; answer with `Reopened`.
@@ -183,6 +195,10 @@ pub(crate) struct State {
     pause_until: Option<Instant>,
     unregistered_since: Option<Instant>,
     online_since: Option<Instant>,
+    /// The connected page gave its registration up, which it does when WhatsApp says so.
+    let_go: bool,
+    /// Older profiles tried since the session was last stable.
+    gone_back: u32,
     /// The profile is believed to hold a linked device.
     linked: bool,
     /// A command is unlinking the device.
@@ -209,6 +225,8 @@ impl State {
             pause_until: None,
             unregistered_since: None,
             online_since: None,
+            let_go: false,
+            gone_back: 0,
             linked,
             unlinking: false,
             paired_here: false,
@@ -264,7 +282,7 @@ impl State {
 
     /// When to call with [`Input::Deadline`].
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let stable = self.online_since.filter(|_| self.recoveries > 0);
+        let stable = self.online_since.filter(|_| self.recoveries > 0 || self.gone_back > 0);
         [
             self.phase_deadline,
             self.absence_told_at(),
@@ -303,6 +321,13 @@ impl State {
                 self.enter(Phase::Loading, now);
                 Vec::new()
             }
+            (Phase::Opening, Input::OpenedOlder) => {
+                self.enter(Phase::Loading, now);
+                let status = if self.linked { SessionStatus::Disconnected } else { SessionStatus::Initializing };
+                self.tell(status, Cause::ProfileDamaged).into_iter().collect()
+            }
+            // It showed a code, and there is no older profile that could know better: the link is gone.
+            (Phase::Opening, Input::NothingSaved) => self.close(End::LoggedOut, Cause::Unlinked, now),
             (Phase::Connected, Input::CopyDue) if self.online && !self.unlinking && self.recoveries == 0 => {
                 self.pause(now)
             }
@@ -324,7 +349,9 @@ impl State {
                 Vec::new()
             }
             (_, Input::Deadline) => self.due(now),
-            (_, Input::Opened | Input::Reopened | Input::Closed) => Vec::new(), // late answers of an earlier browser
+            (_, Input::Opened | Input::OpenedOlder | Input::NothingSaved | Input::Reopened | Input::Closed) => {
+                Vec::new()
+            } // late answers of an earlier browser
         }
     }
 
@@ -385,6 +412,9 @@ impl State {
             Phase::Connected if !status.registered && !self.unlinking => self.unregistered_since.or(Some(now)),
             _ => None,
         };
+        if matches!(self.phase, Phase::Connected) {
+            self.let_go = !status.registered && !self.unlinking;
+        }
         match self.phase {
             Phase::Connected if online => self.online(now),
             Phase::Connected => {
@@ -462,7 +492,12 @@ impl State {
             return Vec::new();
         }
         if self.linked || matches!(self.phase, Phase::Settling { .. }) {
-            // A profile that held a linked device shows a code: the link is gone.
+            // A page that was connected and let go was told so by WhatsApp. Any other code may as well come from a profile
+            // that lost its credentials, and no link is given up before the saved ones have said the same.
+            let proven = self.let_go || !self.linked || matches!(self.phase, Phase::Connected);
+            if !proven && self.gone_back < GOING_BACK {
+                return self.go_back(false, now);
+            }
             return self.close(End::LoggedOut, Cause::Unlinked, now);
         }
         self.enter(Phase::Linking, now);
@@ -532,6 +567,7 @@ impl State {
         }
         if self.online_since.is_some_and(|since| since + STABLE_AFTER <= now) {
             self.recoveries = 0;
+            self.gone_back = 0;
             self.public.attempt = 0;
         }
         if self.absence_told_at().is_some_and(|at| at <= now) {
@@ -540,7 +576,21 @@ impl State {
         Vec::new()
     }
 
-    /// Climbs one rung: reload, restart, restart, failed.
+    /// The profile may be damaged.
+    fn go_back(&mut self, doubtful: bool, now: Instant) -> Vec<Effect> {
+        let mut effects = self.offline(now);
+        self.gone_back += 1;
+        self.away = Cause::ProfileDamaged;
+        self.unregistered_since = None;
+        self.permit = Permit::None;
+        self.pending_qr = None;
+        self.enter(Phase::Opening, now);
+        self.phase_deadline = Some(now + GO_BACK_LIMIT);
+        effects.push(Effect::GoBack { doubtful });
+        effects
+    }
+
+    /// Climbs one rung: reload, restart, older profile or restart, failed.
     fn recover(&mut self, cause: Cause, now: Instant) -> Vec<Effect> {
         let was_connected =
             self.public.status == SessionStatus::Connected || self.public.status == SessionStatus::Disconnected;
@@ -557,7 +607,13 @@ impl State {
         // A page that stands still takes no load either: with it the first rung would cost its whole time limit.
         let gone = matches!(self.phase, Phase::New | Phase::Opening | Phase::Pausing)
             || matches!(cause, Cause::BrowserExited | Cause::StartFailed | Cause::PageHung);
-        if self.recoveries == 1 && !gone {
+        // What a profile can be to blame for; whether it is, is tried first.
+        let blames_profile =
+            matches!(cause, Cause::StartFailed | Cause::PageTimeout | Cause::PageCrashed | Cause::BrowserExited);
+        if self.recoveries == RECOVERIES && self.linked && self.gone_back == 0 && blames_profile {
+            effects.extend(self.go_back(true, now));
+            self.away = cause;
+        } else if self.recoveries == 1 && !gone {
             self.enter(Phase::Loading, now);
             effects.push(Effect::Reload);
         } else {

@@ -120,12 +120,16 @@ fn a_socket_that_stays_away_is_reloaded_and_then_restarted_and_then_given_up() {
                     rungs.push("restart");
                     state.step(Input::Opened, now);
                 }
+                Effect::GoBack { doubtful: true } => {
+                    rungs.push("older profile");
+                    state.step(Input::Opened, now); // the site is away for everybody
+                }
                 Effect::StopWanting => rungs.push("failed"),
                 _ => {}
             }
         }
     }
-    assert_eq!(rungs, ["reload", "restart", "restart", "failed"]);
+    assert_eq!(rungs, ["reload", "restart", "older profile", "failed"]);
 }
 
 #[test]
@@ -148,9 +152,56 @@ fn an_unlinked_device_is_believed_after_a_moment_and_at_once_when_it_shows_a_cod
     assert_eq!((state.public().status, state.public().cause), (SessionStatus::LoggedOut, Cause::Unlinked));
 
     let mut state = started(true, now);
+    state.step(Input::Page(page("SYNCING", true)), now);
+    state.step(Input::Page(page("MAIN", true)), now);
+    state.step(Input::Page(page("SYNCING", false)), now);
+    state.step(Input::Loading, now);
     let effects = state.step(code("A", true), now);
     assert_eq!(effects, vec![Effect::Publish, Effect::StopWanting, Effect::Close { politely: true }]);
     assert_eq!(state.public().status, SessionStatus::LoggedOut);
+}
+
+#[test]
+fn a_code_from_a_profile_that_should_be_linked_is_believed_when_no_saved_profile_knows_better() {
+    let now = Instant::now();
+    let mut state = started(true, now);
+    for _ in 0..GOING_BACK {
+        assert_eq!(state.step(code("A", true), now), vec![Effect::GoBack { doubtful: false }]);
+        state.step(Input::OpenedOlder, now);
+        assert_eq!((state.public().status, state.public().cause), (SessionStatus::Disconnected, Cause::ProfileDamaged));
+    }
+    state.step(code("A", true), now);
+    assert_eq!((state.public().status, state.public().cause), (SessionStatus::LoggedOut, Cause::Unlinked));
+
+    let mut nothing_saved = started(true, now);
+    nothing_saved.step(code("A", true), now);
+    nothing_saved.step(Input::NothingSaved, now);
+    assert_eq!(nothing_saved.public().status, SessionStatus::LoggedOut);
+
+    let mut saved = started(true, now);
+    let inputs = [code("A", true), Input::OpenedOlder, Input::Page(page("MAIN", true))];
+    assert_eq!(run(&mut saved, now, inputs), vec![Effect::Online, Effect::Publish]);
+    assert_eq!(saved.public().status, SessionStatus::Connected);
+}
+
+#[test]
+fn only_what_a_profile_can_be_to_blame_for_leads_back_to_an_older_one() {
+    let now = Instant::now();
+    for (cause, back) in [
+        (Cause::StartFailed, true),
+        (Cause::PageTimeout, true),
+        (Cause::BrowserExited, true),
+        (Cause::PageHung, false),
+        (Cause::ConnectionLost, false),
+    ] {
+        let mut state = connected(now);
+        let mut last = Vec::new();
+        for _ in 0..RECOVERIES {
+            last = state.step(Input::Broken { cause }, now);
+            state.step(Input::Opened, now);
+        }
+        assert_eq!(last.contains(&Effect::GoBack { doubtful: true }), back, "{cause:?}: {last:?}");
+    }
 }
 
 #[test]
@@ -251,6 +302,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => Just(Input::QrIdle),
         2 => Just(Input::Reopened),
         2 => Just(Input::CopyDue),
+        2 => Just(Input::OpenedOlder),
+        1 => Just(Input::NothingSaved),
         3 => Just(Input::Deadline),
         1 => Just(Input::Stop),
         1 => Just(Input::Drain),
@@ -292,7 +345,7 @@ proptest! {
                     Effect::Online => { prop_assert!(!online && !closing); online = true; }
                     Effect::Offline => { prop_assert!(online); online = false; }
                     Effect::Close { .. } => { prop_assert!(!closing, "closed once"); closing = true; }
-                    Effect::Open | Effect::Restart { .. } | Effect::Reload | Effect::Reopen | Effect::Copy | Effect::ShowQr { .. } => {
+                    Effect::Open | Effect::Restart { .. } | Effect::GoBack { .. } | Effect::Reload | Effect::Reopen | Effect::Copy | Effect::ShowQr { .. } => {
                         prop_assert!(!closing, "nothing is begun on the way out: {effects:?}");
                     }
                     _ => {}
@@ -317,7 +370,7 @@ proptest! {
         let mut reopened = false;
         for input in inputs {
             // A new browser or document reads its credentials from the disk, which proves as much.
-            reopened |= matches!(input, Input::Reopened | Input::Opened | Input::Loading);
+            reopened |= matches!(input, Input::Reopened | Input::Opened | Input::OpenedOlder | Input::Loading);
             state.step(input, now);
             prop_assert!(reopened || state.public().status != SessionStatus::Connected);
         }

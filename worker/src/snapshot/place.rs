@@ -4,13 +4,17 @@
 //! <session>/profile/     the profile in use
 //!           restoring-*/ one that is being unpacked; of no use until it is renamed
 //!           replaced/    an older one on its way out
+//!           damaged-<ms>/ one that did not work any more, kept for a while without its caches; the newest few
+//!           aside/<ms>/  IndexedDB as it was after a bad end of the browser, see there
 //!           fence        the fence of the owner that used `profile` last
 //! ```
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
+use wafleet_profile::archive::{self, Prune};
 use wafleet_protocol::id::SessionId;
 
 use crate::database::Newest;
@@ -25,6 +29,23 @@ pub(super) enum Choice {
     /// There is none, or the one on the disk belongs to a link that has ended.
     Empty,
 }
+
+/// What becomes of the profile that another one replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Old {
+    /// It is older, or its link has ended: it goes.
+    Replaced,
+    /// It is newer and does not work: it is kept.
+    SetAside {
+        /// Since the Unix epoch.
+        at: Duration,
+    },
+}
+
+const DAMAGED: &str = "damaged-";
+const RESTORING: &str = "restoring-";
+/// Damaged profiles that are kept, without their caches.
+const KEPT_DAMAGED: usize = 2;
 
 /// The directory of a session.
 #[derive(Debug, Clone)]
@@ -72,18 +93,22 @@ impl Place {
     /// A path for a profile that is to be restored. What earlier tries left is removed; one that was given up may still
     /// be writing, so no path is used twice.
     pub(super) fn fresh(&self) -> io::Result<PathBuf> {
-        for entry in fs::read_dir(&self.session_dir)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with("restoring-") {
-                remove(&entry.path())?;
-            }
-        }
-        Ok(self.session_dir.join(format!("restoring-{:016x}", rand::random::<u64>())))
+        self.entries(|name| name.starts_with(RESTORING))?.iter().try_for_each(|path| remove(path))?;
+        Ok(self.session_dir.join(format!("{RESTORING}{:016x}", rand::random::<u64>())))
+    }
+
+    /// Takes away what was not restored to its end.
+    pub(super) fn discard(&self, half: &Path) -> io::Result<()> {
+        debug_assert!(half.starts_with(&self.session_dir));
+        remove(half)
     }
 
     /// Puts the restored profile in the place of the one that lies there.
-    pub(super) fn install(&self, restored: &Path) -> io::Result<()> {
-        self.clear()?;
+    pub(super) fn install(&self, restored: &Path, old: Old) -> io::Result<()> {
+        match old {
+            Old::Replaced => self.clear()?,
+            Old::SetAside { at } => self.set_aside(at)?,
+        }
         fs::rename(restored, self.profile())?;
         self.sync()
     }
@@ -108,6 +133,57 @@ impl Place {
         }
         remove(&self.session_dir.join("unclean"))?;
         remove(&replaced)
+    }
+
+    /// Keeps a profile that does not work any more: it is a person's link, and a heuristic deletes none.
+    fn set_aside(&self, at: Duration) -> io::Result<()> {
+        let profile = self.profile();
+        if profile.exists() {
+            archive::prune(&profile, Prune::All)?;
+            fs::rename(&profile, self.session_dir.join(format!("{DAMAGED}{:014}", at.as_millis())))?;
+        }
+        let kept = self.entries(|name| name.starts_with(DAMAGED))?; // oldest first
+        let old = kept.len().saturating_sub(KEPT_DAMAGED);
+        kept.iter().take(old).try_for_each(|path| remove(path))?;
+        remove(&self.session_dir.join("unclean"))
+    }
+
+    /// Deletes what was set aside before `now - aside`, and what was being unpacked before `now - partial`.
+    pub(super) fn sweep(&self, now: Duration, aside: Duration, partial: Duration) -> io::Result<u64> {
+        let mut old = Vec::new();
+        let set_aside = |path: &Path, prefix: &str| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let millis = name.strip_prefix(prefix).and_then(|millis| millis.parse::<u64>().ok());
+            millis.is_some_and(|millis| Duration::from_millis(millis) + aside < now)
+        };
+        old.extend(self.entries(|name| name.starts_with(DAMAGED))?.into_iter().filter(|path| set_aside(path, DAMAGED)));
+        let copies = Self::new(&self.session_dir.join("aside")).entries(|_| true)?;
+        old.extend(copies.into_iter().filter(|path| set_aside(path, "")));
+        for path in self.entries(|name| name.starts_with(RESTORING) || name.starts_with(super::SCRATCH))? {
+            let changed = path.symlink_metadata()?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+            if changed + partial < now {
+                old.push(path);
+            }
+        }
+        old.iter().try_for_each(|path| remove(path))?;
+        Ok(old.len() as u64)
+    }
+
+    /// Sorted by name.
+    fn entries(&self, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.session_dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if wanted(&entry.file_name().to_string_lossy()) {
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 
     fn mark_file(&self) -> PathBuf {
@@ -223,7 +299,7 @@ mod tests {
         let restored = place.fresh().expect("free");
         assert!(!restored.exists());
         write(&format!("{}/Default/IndexedDB/new", restored.file_name().expect("a name").to_string_lossy()));
-        place.install(&restored).expect("installed");
+        place.install(&restored, Old::Replaced).expect("installed");
         place.mark(5).expect("marked");
         assert!(dir.join("profile/Default/IndexedDB/new").exists());
         for gone in ["profile/Default/IndexedDB/old", "unclean", "restoring-1", "replaced"] {
@@ -232,6 +308,37 @@ mod tests {
         assert_eq!(place.choose(newer).expect("chosen"), Choice::Local);
         fs::write(dir.join("fence"), "noise").expect("written");
         assert_eq!(place.choose(newer).expect("chosen"), Choice::Restore, "a mark that nobody can read is old");
+        fs::remove_dir_all(dir).expect("removed");
+    }
+
+    #[test]
+    fn a_damaged_profile_is_kept_without_its_caches_and_not_for_ever() {
+        let dir = std::env::temp_dir().join(format!("wafleet-aside-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let place = Place::new(&dir);
+        let second = Duration::from_secs;
+        for at in 1..=3 {
+            for path in
+                ["profile/Default/IndexedDB/x", "profile/Default/Cache/x", "unclean", "restored/Default/Cookies"]
+            {
+                let path = dir.join(path);
+                fs::create_dir_all(path.parent().expect("not the root")).expect("made");
+                fs::write(path, "x").expect("written");
+            }
+            place.install(&dir.join("restored"), Old::SetAside { at: second(at) }).expect("installed");
+        }
+        let there = || place.entries(|name| name.starts_with(DAMAGED)).expect("read");
+        assert_eq!(there(), ["damaged-00000000002000", "damaged-00000000003000"].map(|name| dir.join(name)));
+        assert!(there()[0].join("Default/IndexedDB/x").exists() && !there()[0].join("Default/Cache").exists());
+        assert!(dir.join("profile/Default/Cookies").exists() && !dir.join("unclean").exists());
+
+        fs::create_dir_all(dir.join("aside/00000000001000/IndexedDB")).expect("made");
+        fs::create_dir_all(dir.join("restoring-1")).expect("made");
+        assert_eq!(place.sweep(second(12), second(10), second(10)).expect("swept"), 1, "the copy of IndexedDB");
+        let now = crate::world::unix_time();
+        assert_eq!(place.sweep(now, now - second(2), second(10)).expect("swept"), 0, "the partial one is young");
+        assert_eq!(place.sweep(now + second(60), second(10), second(10)).expect("swept"), 3);
+        assert!(there().is_empty() && !dir.join("restoring-1").exists());
         fs::remove_dir_all(dir).expect("removed");
     }
 }
