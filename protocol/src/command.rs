@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::id::{ChatId, PhoneNumber, SessionId};
+use crate::id::{ChatId, PhoneNumber, SessionId, WorkerId};
 use crate::json::{self, Fields, Nul};
 use crate::lane::Lane;
 use crate::metadata::Metadata;
@@ -42,6 +42,8 @@ pub enum Command {
     SessionLogout,
     /// `session.link_code`: show a code to be typed into the phone instead of a QR.
     SessionLinkCode(SessionLinkCode),
+    /// `session.move`: hand a running session over to another worker. The result comes from whoever owns it then.
+    SessionMove(SessionMove),
     /// `message.send`: send one message.
     MessageSend(MessageSend),
 }
@@ -60,6 +62,14 @@ pub struct SessionStart {
 pub struct SessionLinkCode {
     /// The phone into which the code will be typed.
     pub phone: PhoneNumber,
+}
+
+/// Data of `session.move`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct SessionMove {
+    /// The worker that shall own it, by the `worker_id` of its events; without it the fleet chooses the one with most room.
+    pub to: Option<WorkerId>,
 }
 
 /// Data of `message.send`.
@@ -88,8 +98,15 @@ pub enum Content {
 
 impl Command {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 6] =
-        ["session.start", "session.status", "session.stop", "session.logout", "session.link_code", "message.send"];
+    pub const TYPE_NAMES: [&'static str; 7] = [
+        "session.start",
+        "session.status",
+        "session.stop",
+        "session.logout",
+        "session.link_code",
+        "session.move",
+        "message.send",
+    ];
 
     /// Parses a body whose signature was verified; `type_` is the AMQP type, which is the signed one.
     ///
@@ -122,6 +139,7 @@ impl Command {
             "session.stop" => Self::SessionStop,
             "session.logout" => Self::SessionLogout,
             "session.link_code" => Self::SessionLinkCode(SessionLinkCode { phone: data.parsed("phone")? }),
+            "session.move" => Self::SessionMove(SessionMove { to: data.optional_parsed("to")? }),
             "message.send" => Self::MessageSend(MessageSend::from_fields(&mut data)?),
             _ => return Err(Rejection::UnknownType),
         };
@@ -137,6 +155,7 @@ impl Command {
             Self::SessionStop => "session.stop",
             Self::SessionLogout => "session.logout",
             Self::SessionLinkCode(_) => "session.link_code",
+            Self::SessionMove(_) => "session.move",
             Self::MessageSend(_) => "message.send",
         }
     }
@@ -148,7 +167,8 @@ impl Command {
             | Self::SessionStatus
             | Self::SessionStop
             | Self::SessionLogout
-            | Self::SessionLinkCode(_) => true,
+            | Self::SessionLinkCode(_)
+            | Self::SessionMove(_) => true,
             Self::MessageSend(_) => false,
         }
     }
@@ -236,6 +256,7 @@ impl Serialize for CommandBody<'_> {
                 body.serialize_field("data", &Nothing {})?
             }
             Command::SessionLinkCode(data) => body.serialize_field("data", data)?,
+            Command::SessionMove(data) => body.serialize_field("data", data)?,
             Command::MessageSend(data) => body.serialize_field("data", data)?,
         }
         body.end()

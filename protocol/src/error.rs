@@ -94,6 +94,14 @@ error_codes! {
     LinkAttemptsExhausted = "link_attempts_exhausted",
     /// WhatsApp refused the phone number for linking by code.
     LinkRefused = "link_refused",
+    /// The session cannot move to this worker: the fleet has no such worker, or it is shutting down.
+    UnknownWorker = "unknown_worker",
+    /// The session cannot move to this worker: it owns as many sessions as it can.
+    WorkerFull = "worker_full",
+    /// The session is on this worker already.
+    AlreadyThere = "already_there",
+    /// The session was released for a worker that did not take it; another one, perhaps the same as before, has it.
+    NotTaken = "not_taken",
     /// Another command replaced this one before it took effect.
     Superseded = "superseded",
     /// The recipient is not on WhatsApp.
@@ -128,6 +136,10 @@ impl ErrorCode {
             | Self::AlreadyLinked
             | Self::LinkAttemptsExhausted
             | Self::LinkRefused
+            | Self::UnknownWorker
+            | Self::WorkerFull
+            | Self::AlreadyThere
+            | Self::NotTaken
             | Self::Superseded
             | Self::RecipientNotFound
             | Self::MessageRefused

@@ -132,11 +132,18 @@ pub enum Rejection {
     /// No such session in this workspace. Start it first.
     #[error("the session is unknown")]
     UnknownSession,
+    /// Every worker that began this command died or panicked over it, again and again. It is kept away from the others;
+    /// replay it when the cause is known. If it had got as far as WhatsApp, its result is `unknown`.
+    #[error("{crashes} executions of this command took their worker down")]
+    Poison {
+        /// How many executions ended so.
+        crashes: u32,
+    },
 }
 
 impl Rejection {
     /// Every reason, for counters that exist before they count.
-    pub const REASONS: [&'static str; 28] = [
+    pub const REASONS: [&'static str; 29] = [
         "too_large",
         "missing_header",
         "header_not_text",
@@ -165,6 +172,7 @@ impl Rejection {
         "misrouted",
         "body_changed",
         "unknown_session",
+        "poison",
     ];
 
     /// Whether the signature had been found to match before this was found: then the message really comes from the holder
@@ -204,6 +212,7 @@ impl Rejection {
             Self::Misrouted => "misrouted",
             Self::BodyChanged => "body_changed",
             Self::UnknownSession => "unknown_session",
+            Self::Poison { .. } => "poison",
         }
     }
 }
@@ -246,6 +255,7 @@ mod tests {
             Rejection::Misrouted,
             Rejection::BodyChanged,
             Rejection::UnknownSession,
+            Rejection::Poison { crashes: 5 },
         ];
         assert_eq!(all.each_ref().map(Rejection::reason), Rejection::REASONS);
         assert_eq!(BTreeSet::from(Rejection::REASONS).len(), Rejection::REASONS.len());

@@ -8,7 +8,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use crate::command::{self, MessageSend, SessionLinkCode, SessionStart};
+use crate::command::{self, MessageSend, SessionLinkCode, SessionMove, SessionStart};
 use crate::event::{
     self, CommandResult, Message, MessageAck, MessageSent, RuntimeIncompatible, SessionCode, SessionQr,
     SessionStatusChanged,
@@ -34,6 +34,7 @@ pub fn documents() -> Vec<Document> {
         command("session.stop", nothing()),
         command("session.logout", nothing()),
         command("session.link_code", accepted::<SessionLinkCode>()),
+        command("session.move", accepted::<SessionMove>()),
         command("message.send", accepted::<MessageSend>()),
         event("session.status", written::<SessionStatusChanged>()),
         event("session.qr", written::<SessionQr>()),

@@ -48,8 +48,9 @@ pub const DETAIL_HEADER: &str = "x-wa-detail";
 pub const WORKER_HEADER: &str = "x-wa-worker";
 
 /// How often the broker delivers a command that is never settled before it becomes a dead letter. Every hand-over of a
-/// session and every crash of a worker counts, so it is far above the attempts that the fleet itself makes.
-pub const DELIVERY_LIMIT: i64 = 20;
+/// session, every lost connection and, before RabbitMQ 4.3, every pause of a lane counts for the command at its head, which
+/// merely waits. So this is only the net below the fleet's own count of the executions that took their worker down.
+pub const DELIVERY_LIMIT: i64 = 1_000;
 /// Dead letters have nowhere further to go: a consumer that keeps returning one must not make the broker drop it. An
 /// explicit large number, because RabbitMQ 4 defaults to 20 and RabbitMQ 3.10 does not know −1.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000;
@@ -377,7 +378,7 @@ mod tests {
         );
         for (queue, binding) in topology.queues.iter().zip(&topology.bindings) {
             assert_eq!(argument(&queue.arguments, "x-single-active-consumer"), Some(Value::Bool(true)));
-            assert_eq!(argument(&queue.arguments, "x-delivery-limit"), Some(Value::Integer(20)));
+            assert_eq!(argument(&queue.arguments, "x-delivery-limit"), Some(Value::Integer(DELIVERY_LIMIT)));
             assert_eq!((binding.exchange, &binding.queue), (COMMANDS, &queue.name));
             assert_eq!(format!("wa.session.{}", binding.routing_key), queue.name);
         }

@@ -92,6 +92,12 @@ pub const SETTINGS: &[Setting] = &[
         false,
         "milliseconds between two looks at what could be claimed, 50 to 60000",
     ),
+    setting(
+        "min_stay_secs",
+        Some("30"),
+        false,
+        "seconds a session stays on a worker before it may be handed over to even out the load, 0 to 86400",
+    ),
     setting("drain_secs", Some("60"), false, "seconds SIGTERM gives the sessions to close, 1 to 600"),
     setting("chromium_path", None, false, "the Chromium binary (default: the flavor's Debian path)"),
     setting("chromium_flavor", Some("chromium"), false, "chromium or headless-shell"),
@@ -198,6 +204,8 @@ pub struct Config {
     pub lease_ttl: Duration,
     /// Pause between two claim ticks.
     pub claim_interval: Duration,
+    /// How long a session stays before it may be handed over to even out the load.
+    pub min_stay: Duration,
     /// Time that a drain may take.
     pub drain: Duration,
     /// The browser side.
@@ -244,6 +252,7 @@ impl Config {
         let capacity = check.number("capacity", 1..=500) as usize;
         let lease_ttl = Duration::from_secs(check.number("lease_ttl_secs", 3..=120));
         let claim_interval = Duration::from_millis(check.number("claim_interval_ms", 50..=60_000));
+        let min_stay = Duration::from_secs(check.number("min_stay_secs", 0..=86_400));
         let drain = Duration::from_secs(check.number("drain_secs", 1..=600));
         let qr_generations_per_hour = check.number("qr_generations_per_hour", 1..=100) as u32;
         let control_per_minute = check.number("control_per_minute", 1..=100_000) as u32;
@@ -266,6 +275,7 @@ impl Config {
                     capacity,
                     lease_ttl,
                     claim_interval,
+                    min_stay,
                     drain,
                     browser,
                     qr_generations_per_hour,

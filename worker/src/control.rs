@@ -1,10 +1,12 @@
 //! The queues that any worker reads: `wa.control`, and `wa.unrouted` for commands whose session has no queues yet.
 //!
 //! `session.start`, `.status` and `.stop` need no owner: they are answered from the database, and the owner, if there is
-//! one, is nudged. `session.logout` and `.link_code` need the page: they are forwarded to the owner's urgent lane.
+//! one, is nudged. `session.logout`, `.link_code` and `.move` need the owner: they are forwarded to the owner's urgent lane.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
 use lapin::message::Delivery;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +22,7 @@ use crate::broker::consumer::{Reader, Source};
 use crate::broker::topology::ensure;
 use crate::database::{Audit, Desired, SessionRow};
 use crate::events::EventSink;
-use crate::intake::{self, Examined, IntakeError, Order, Place};
+use crate::intake::{self, Begun, Examined, IntakeError, Order, Place};
 use crate::logging::chain;
 use crate::session::health_score;
 use crate::settle::{Outcome, settle};
@@ -82,21 +84,30 @@ enum Served {
 }
 
 async fn run(world: &World, place: Place<'_>, delivery: Delivery) -> Served {
-    let result = match place {
-        Place::Unrouted => unrouted(world, delivery).await,
-        _ => control(world, delivery).await,
+    let begun = Begun::default();
+    let execution = async {
+        match place {
+            Place::Unrouted => unrouted(world, delivery, &begun).await,
+            _ => control(world, delivery, &begun).await,
+        }
     };
-    match result {
-        Ok(()) => Served::Yes,
-        Err(error) => {
+    match AssertUnwindSafe(execution).catch_unwind().await {
+        Ok(Ok(())) => Served::Yes,
+        Ok(Err(error)) => {
             tracing::warn!(error = %chain(&error), "a control command goes back to its queue");
+            begun.put_back(world).await;
+            Served::NotNow
+        }
+        Err(_) => {
+            begun.crashed(world).await;
             Served::NotNow
         }
     }
 }
 
-async fn control(world: &World, delivery: Delivery) -> Result<(), IntakeError> {
+async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(), IntakeError> {
     let Examined::Run(order) = intake::examine(world, None, Place::Control, delivery).await? else { return Ok(()) };
+    begun.note(&order);
     let sink = EventSink::of_bystander(world.clone(), order.verified.workspace, order.verified.session.clone());
     if let Some(outcome) = over_the_rate(world, &order).await {
         return settle(world, &sink, 0, &order, outcome).await;
@@ -127,15 +138,17 @@ async fn control(world: &World, delivery: Delivery) -> Result<(), IntakeError> {
             world.database.want_running(workspace, session, None).await?;
             audit(world, &order, "session.logout").await?;
             world.leases.nudge(session).await;
-            return intake::forward(world, &order.delivery, topology::lane_key(&order.verified.session, Lane::Urgent))
-                .await;
+            return to_owner(world, &order, begun).await;
         }
-        (Command::SessionLinkCode(_), Some(known)) if known.desired == Desired::Stopped => {
+        (Command::SessionLinkCode(_) | Command::SessionMove(_), Some(known)) if known.desired == Desired::Stopped => {
             Outcome::Failed(CommandError::new(ErrorCode::SessionStopped, "the session is not running: start it first"))
         }
+        (Command::SessionMove(_), Some(_)) => {
+            audit(world, &order, "session.move").await?;
+            return to_owner(world, &order, begun).await;
+        }
         (Command::SessionLinkCode(_), Some(_)) => {
-            return intake::forward(world, &order.delivery, topology::lane_key(&order.verified.session, Lane::Urgent))
-                .await;
+            return to_owner(world, &order, begun).await;
         }
         (Command::MessageSend(_), Some(_)) => unreachable!("the intake refuses messages on the control queue"),
     };
@@ -197,9 +210,16 @@ async fn start(
     settle(world, sink, 0, order, Outcome::Succeeded(Some(status))).await
 }
 
+/// Passes a command on to whoever owns the session.
+async fn to_owner(world: &World, order: &Order, begun: &Begun) -> Result<(), IntakeError> {
+    begun.put_back(world).await; // before the owner can see it
+    intake::forward(world, &order.delivery, topology::lane_key(&order.verified.session, Lane::Urgent)).await
+}
+
 /// A command for a session without queues: declare them if the session exists, else nobody will ever read it.
-async fn unrouted(world: &World, delivery: Delivery) -> Result<(), IntakeError> {
+async fn unrouted(world: &World, delivery: Delivery, begun: &Begun) -> Result<(), IntakeError> {
     let Examined::Run(order) = intake::examine(world, None, Place::Unrouted, delivery).await? else { return Ok(()) };
+    begun.note(&order);
     let session = &order.verified.session;
     let known = world.database.session(session.as_str()).await?;
     let rejection = match known {
@@ -227,6 +247,7 @@ async fn unrouted(world: &World, delivery: Delivery) -> Result<(), IntakeError> 
         tracing::warn!(error = %chain(&error), "the session's queues could not be declared; the command comes back");
     }
     let key = order.delivery.routing_key.as_str().to_owned();
+    begun.put_back(world).await;
     intake::forward(world, &order.delivery, key).await
 }
 
@@ -288,7 +309,7 @@ fn stands(row: &SessionRow) -> ResultData {
             score: health_score(status, row.attempt),
             degraded: row.attempt > 0,
             restricted: None,
-            moving: false,
+            moving: cause == Cause::Released,
         },
         phone: row.phone.as_deref().filter(|_| status == SessionStatus::Connected).map(Into::into),
         lid: None,

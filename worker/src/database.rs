@@ -11,8 +11,9 @@ mod snapshots;
 
 use std::time::Duration;
 
-use sqlx::MySqlPool;
-use sqlx::mysql::MySqlPoolOptions;
+use sqlx::mysql::{MySqlArguments, MySqlDatabaseError, MySqlPoolOptions, MySqlQueryResult};
+use sqlx::query::Query;
+use sqlx::{MySql, MySqlPool};
 
 pub(crate) use audit::Audit;
 pub(crate) use dead_letters::{ArchivedLetter, Decision, LetterFilter, LetterState, PreparedReplay};
@@ -25,6 +26,14 @@ pub(crate) use snapshots::{Complete, Newest, SnapshotRow};
 const POOL_SIZE: u32 = 8;
 /// How long a statement waits for a free connection before the caller hears that the database is away.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often a statement is tried that loses against another transaction. Each try waits for the lock once more.
+const TRIES: u32 = 4;
+/// Pause before a statement is tried again, at most; by chance, so that two losers do not meet again.
+const LOST_PAUSE: Duration = Duration::from_millis(100);
+/// MySQL and MariaDB number for "deadlock found", "lock wait timeout" and "record has changed since last read": the
+/// statement did nothing, and may do it the next time.
+const LOST_ERRORS: [u16; 3] = [1213, 1205, 1020];
 
 /// Pause between two questions whether the database is back.
 const ANSWER_PAUSE: Duration = Duration::from_secs(1);
@@ -56,13 +65,30 @@ impl Database {
     /// # Errors
     /// The database is away, or `wafleet migrate up` has not been run.
     pub(crate) async fn check(&self) -> Result<(), DatabaseError> {
-        sqlx::query("SELECT session_id, fence, watermark FROM wafleet_sessions LIMIT 1")
+        sqlx::query("SELECT session_id, fence, relocations FROM wafleet_sessions LIMIT 1")
             .fetch_optional(&self.pool)
             .await?;
-        sqlx::query("SELECT command_id, body_sha256 FROM wafleet_commands LIMIT 1").fetch_optional(&self.pool).await?;
+        sqlx::query("SELECT command_id, crashes FROM wafleet_commands LIMIT 1").fetch_optional(&self.pool).await?;
         sqlx::query("SELECT id, fingerprint FROM wafleet_dead_letters LIMIT 1").fetch_optional(&self.pool).await?;
         sqlx::query("SELECT id, unlinked_fence FROM wafleet_snapshots LIMIT 1").fetch_optional(&self.pool).await?;
         Ok(())
+    }
+
+    /// Runs one statement, and again, within a bound, when it lost against another transaction.
+    async fn execute<'q>(
+        &self,
+        query: impl Fn() -> Query<'q, MySql, MySqlArguments> + Send,
+    ) -> Result<MySqlQueryResult, DatabaseError> {
+        for _ in 1..TRIES {
+            match query().execute(&self.pool).await {
+                Err(error) if lost(&error) => {
+                    tracing::debug!(%error, "a statement lost against another transaction; trying again");
+                    tokio::time::sleep(LOST_PAUSE.mul_f64(rand::random_range(0.1..1.0))).await;
+                }
+                result => return Ok(result?),
+            }
+        }
+        Ok(query().execute(&self.pool).await?)
     }
 
     /// Waits until the database answers.
@@ -76,4 +102,10 @@ impl Database {
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Whether a statement did nothing because another transaction was in its way.
+fn lost(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    error.is_some_and(|error| LOST_ERRORS.contains(&error.number()))
 }

@@ -6,6 +6,8 @@
 //!                                                                └─ finished before ─▶ the recorded result again, ack
 //! ```
 
+use std::sync::{Mutex, PoisonError};
+
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use serde_json::json;
@@ -22,7 +24,12 @@ use crate::broker::message::Message;
 use crate::database::{Acceptance, Audit, CommandRecord, DatabaseError, Late, Signer};
 use crate::events::{Correlation, EmitError, EventSink};
 use crate::letter;
+use crate::logging::chain;
 use crate::world::{World, unix_secs};
+
+/// Executions of one command that may end with their worker, by its death or by a panic, before the command is taken for
+/// the cause. A command that is in flight during so many accidents of other causes is not to be expected.
+const POISON_CRASHES: u32 = 5;
 
 /// Where a delivery was taken from.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +65,43 @@ impl Order {
 
     pub(crate) fn correlation(&self) -> Correlation {
         Correlation { command: Some(self.verified.message_id.clone()), metadata: self.metadata.clone() }
+    }
+}
+
+/// The command that an execution has begun, for whoever cleans up after it.
+#[derive(Default)]
+pub(crate) struct Begun(Mutex<Option<CommandRecord>>);
+
+impl Begun {
+    /// This command's execution begins.
+    pub(crate) fn note(&self, order: &Order) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(order.record.clone());
+    }
+
+    /// It has no end yet and is let go: it merely waits.
+    pub(crate) async fn put_back(&self, world: &World) {
+        if let Some(record) = self.taken()
+            && let Err(error) = world.database.put_back(&record, &world.process).await
+        {
+            tracing::debug!(error = %chain(&error), "that a command is put back is not recorded");
+        }
+    }
+
+    /// It made its handler panic.
+    pub(crate) async fn crashed(&self, world: &World) {
+        let record = self.taken();
+        let command_id = record.as_ref().map(|record| record.command_id.as_str());
+        tracing::error!(command_id, "a command made its handler panic");
+        world.counters.count("commands.crashed", "panic");
+        if let Some(record) = record
+            && let Err(error) = world.database.crashed(&record, &world.process).await
+        {
+            tracing::warn!(error = %chain(&error), "the panic over a command is not recorded");
+        }
+    }
+
+    fn taken(&self) -> Option<CommandRecord> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -151,8 +195,15 @@ pub(crate) async fn examine(
         return Ok(Examined::Settled);
     }
     let signer = if verified.role == Role::Ops { Signer::Operator } else { Signer::Host };
-    match world.database.accept(&record, signer).await? {
-        Acceptance::Open { first, attempted, replayed, issued_at } => {
+    match world.database.accept(&record, signer, &world.process).await? {
+        Acceptance::Open { attempted, crashes, .. } if crashes >= POISON_CRASHES => {
+            let poison = Rejection::Poison { crashes };
+            let outcome = if attempted { EventOutcome::Unknown } else { EventOutcome::Failed };
+            refuse_as(world, sink, &delivery, Some(&verified), &poison, outcome).await?;
+            world.database.put_back(&record, &world.process).await?;
+            Ok(Examined::Settled)
+        }
+        Acceptance::Open { first, attempted, replayed, issued_at, .. } => {
             record.issued_at = issued_at;
             if first {
                 world.counters.count("commands.accepted", record.kind);
@@ -192,20 +243,35 @@ fn place_of(verified: &Verified, place: Place<'_>) -> Result<(), Rejection> {
 fn belongs(command: &Command, place: Place<'_>) -> Result<(), Rejection> {
     match (place, command) {
         (Place::Control | Place::Unrouted, command) if command.is_control() => Ok(()),
-        // The control queue forwards these two to the owner's urgent lane.
-        (Place::Lane(..), Command::SessionLogout | Command::SessionLinkCode(_) | Command::MessageSend(_)) => Ok(()),
+        // The control queue forwards these to the owner's urgent lane.
+        (
+            Place::Lane(..),
+            Command::SessionLogout | Command::SessionLinkCode(_) | Command::SessionMove(_) | Command::MessageSend(_),
+        ) => Ok(()),
         (Place::Unrouted, Command::MessageSend(_)) => Ok(()),
         _ => Err(Rejection::Misrouted),
     }
 }
 
-/// Refuses a delivery for good: audit row, dead letter, a result if it is known whom to tell, a count, and the ack.
+/// Refuses a delivery for good, as one that did nothing.
 pub(crate) async fn refuse(
     world: &World,
     sink: Option<&EventSink>,
     delivery: &Delivery,
     verified: Option<&Verified>,
     rejection: &Rejection,
+) -> Result<(), IntakeError> {
+    refuse_as(world, sink, delivery, verified, rejection, EventOutcome::Failed).await
+}
+
+/// Refuses a delivery for good: audit row, dead letter, a result if it is known whom to tell, a count, and the ack.
+async fn refuse_as(
+    world: &World,
+    sink: Option<&EventSink>,
+    delivery: &Delivery,
+    verified: Option<&Verified>,
+    rejection: &Rejection,
+    outcome: EventOutcome,
 ) -> Result<(), IntakeError> {
     if let Some(sink) = sink {
         sink.prove()?; // the next owner refuses it
@@ -242,12 +308,14 @@ pub(crate) async fn refuse(
             Rejection::Expired => ErrorCode::Expired,
             Rejection::BodyChanged => ErrorCode::BodyChanged,
             Rejection::UnknownSession => ErrorCode::UnknownSession,
+            // It may have gone out before its worker went down.
+            Rejection::Poison { .. } if outcome == EventOutcome::Unknown => ErrorCode::Interrupted,
             _ => ErrorCode::Rejected,
         };
         let result = CommandResult {
             command_id: verified.message_id.clone(),
             command_type: letter::printable(&verified.type_, 64),
-            outcome: EventOutcome::Failed,
+            outcome,
             until: None,
             error: Some(CommandError::new(code, format!("{reason}: {rejection}"))),
             data: None,

@@ -8,6 +8,8 @@
 //! A [`Lease`] value is the proof of ownership: [`Lease::prove`] is asked before every side effect, on a clock that counts
 //! suspended time, so that a process which was stopped and continued finds its deadline passed before it does anything.
 
+mod roster;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,8 @@ use crate::boottime::BootInstant;
 use crate::config;
 use crate::database::{Database, DatabaseError};
 use crate::leash::Leash;
+
+pub(crate) use roster::{HINT_LIFE, Meeting, Standing};
 
 /// Bound on one answer from Redis: well below the shortest renewal interval.
 const RESPONSE_LIMIT: Duration = Duration::from_millis(800);
@@ -146,6 +150,8 @@ pub(crate) struct Leases {
     prefix: Arc<str>,
     worker_id: Arc<str>,
     ttl: Duration,
+    /// How long the others count us without hearing from us.
+    presence: Duration,
     held: Arc<Mutex<HashMap<String, Lease>>>,
     changed: Arc<Notify>,
 }
@@ -160,6 +166,7 @@ impl Leases {
         database: Database,
         worker_id: &str,
         ttl: Duration,
+        claim_interval: Duration,
     ) -> Result<Self, RedisError> {
         let client = match &redis.ca_pem {
             None => redis::Client::open(redis.url.as_str())?,
@@ -180,6 +187,8 @@ impl Leases {
             prefix: redis.prefix.as_str().into(),
             worker_id: worker_id.into(),
             ttl,
+            // A worker that died is off the roster before its leases end, so nobody waits for it to take its share.
+            presence: (ttl * 2 / 3).max(claim_interval * 3),
             held: Arc::default(),
             changed: Arc::default(),
         })
@@ -192,19 +201,6 @@ impl Leases {
     pub(crate) async fn check(&self) -> Result<(), RedisError> {
         let _: String = self.redis.clone().ping().await?;
         Ok(())
-    }
-
-    /// Of the sessions given, those that nobody holds a lease for.
-    ///
-    /// # Errors
-    /// Redis is away.
-    pub(crate) async fn free(&self, session_ids: &[String]) -> Result<Vec<bool>, RedisError> {
-        if session_ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let keys: Vec<String> = session_ids.iter().map(|session_id| self.key(session_id)).collect();
-        let owners: Vec<Option<String>> = self.redis.clone().mget(keys).await?;
-        Ok(owners.iter().map(Option::is_none).collect())
     }
 
     /// Claims a session. `None` when somebody else has it or nobody wants it to run.
@@ -221,7 +217,9 @@ impl Leases {
         if set.map_err(RedisError)?.is_none() {
             return Ok(None);
         }
+        self.forget_hint(session_id).await;
         match self.database.next_fence(session_id, &self.worker_id).await {
+            // From here to the return nothing is waited for: a lease that is held has a session.
             Ok(Some(fence)) => {
                 let lease = Lease::new(session_id, fence, began + self.provable());
                 self.held().insert(session_id.to_owned(), lease.clone());

@@ -26,5 +26,6 @@ mod session;
 mod settle;
 mod snapshot;
 mod spool;
+mod spread;
 mod supervisor;
 mod world;

@@ -14,6 +14,7 @@ mod state;
 mod telling;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -50,6 +51,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long a stop or a drain waits for the send in flight.
 const SEND_IN_FLIGHT_LIMIT: Duration = Duration::from_secs(20);
 
+/// Other workers that may try a session that was given up, one after the other, before it has failed.
+const RELOCATIONS: u32 = 2;
+
 /// What the worker can ask of a running session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
@@ -73,6 +77,17 @@ impl From<Request> for Input {
 pub(crate) struct SessionHandle {
     requests: mpsc::Sender<Request>,
     status: watch::Receiver<SessionStatus>,
+    activity: watch::Receiver<Activity>,
+    taker: watch::Receiver<Option<String>>,
+}
+
+/// Whether a session does something for its users just now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Activity {
+    /// A command is being executed.
+    pub(crate) busy: bool,
+    /// Since it has been so.
+    pub(crate) since: Instant,
 }
 
 impl SessionHandle {
@@ -85,6 +100,16 @@ impl SessionHandle {
     /// Its public status.
     pub(crate) fn status(&self) -> SessionStatus {
         *self.status.borrow()
+    }
+
+    /// Whether it executes a command, and since when.
+    pub(crate) fn activity(&self) -> Activity {
+        *self.activity.borrow()
+    }
+
+    /// The worker it is to be released for, because a command said so.
+    pub(crate) fn taker(&self) -> Option<String> {
+        self.taker.borrow().clone()
     }
 }
 
@@ -101,10 +126,12 @@ pub(crate) struct SessionActor {
     live: Option<Live>,
     requests: mpsc::Receiver<Request>,
     status: watch::Sender<SessionStatus>,
+    /// While a command is executed no further delivery is taken.
+    activity: watch::Sender<Activity>,
+    /// The worker that shall go on with this session.
+    taker: watch::Sender<Option<String>>,
     urgent: Option<Reader>,
     paced: Option<Reader>,
-    /// A command is being executed: no further delivery is taken.
-    busy: bool,
     /// Somebody wants the session to end, and a command is still being executed.
     leaving: Option<Request>,
     opening: Opening,
@@ -127,6 +154,10 @@ pub(crate) struct SessionActor {
     snapshots: Option<Snapshots>,
     /// The browser was connected, so its profile is worth saving.
     worth_saving: bool,
+    /// It comes from another worker, which told the world that it moves.
+    arriving: bool,
+    /// Workers that gave it up since it was last connected.
+    relocations: u32,
 }
 
 /// A message event on its way: resolves to the message's time once the broker has it.
@@ -193,6 +224,8 @@ pub(crate) fn channel(
 ) -> (SessionHandle, SessionActor) {
     let (sender, requests) = mpsc::channel(8);
     let (status, status_receiver) = watch::channel(SessionStatus::Initializing);
+    let (activity, activity_receiver) = watch::channel(Activity { busy: false, since: Instant::now() });
+    let (taker, taker_receiver) = watch::channel(None);
     let linked =
         row.phone.is_some() && row.status != SessionStatus::LoggedOut.as_str() && row.desired == Desired::Running;
     let sink = Arc::new(EventSink::of_owner(world.clone(), workspace, session.clone(), lease.clone()));
@@ -210,9 +243,10 @@ pub(crate) fn channel(
         live: None,
         requests,
         status,
+        activity,
+        taker,
         urgent: None,
         paced: None,
-        busy: false,
         leaving: None,
         opening: Opening::new(),
         work: JoinSet::new(),
@@ -229,8 +263,12 @@ pub(crate) fn channel(
         copies,
         over_quota: false,
         worth_saving: false,
+        arriving: row.cause.as_deref() == Some("released"),
+        relocations: row.relocations,
     };
-    (SessionHandle { requests: sender, status: status_receiver }, actor)
+    let handle =
+        SessionHandle { requests: sender, status: status_receiver, activity: activity_receiver, taker: taker_receiver };
+    (handle, actor)
 }
 
 impl SessionActor {
@@ -257,7 +295,7 @@ impl SessionActor {
         let deadline = self.state.deadline();
         let closing = self.state.is_closing();
         let unread = self.watermark.due().filter(|_| self.state.is_online());
-        let takes = !self.busy && self.leaving.is_none() && !self.state.is_pausing();
+        let takes = !self.is_busy() && self.leaving.is_none() && !self.state.is_pausing();
         let copy_at = self.copies.at().filter(|_| takes && self.state.is_online());
         // A full spool: what the page says waits in the page, and is read from its store if it overflows.
         let listens = *self.room.borrow_and_update() != Room::Full;
@@ -290,7 +328,7 @@ impl SessionActor {
     async fn handle(&mut self, happening: Happening) -> Vec<Effect> {
         let input = match happening {
             Happening::Input(input) => Some(input),
-            Happening::Requested(request) if self.busy && self.leaving.is_none() => {
+            Happening::Requested(request) if self.is_busy() && self.leaving.is_none() => {
                 // The send in flight is finished first, within a bound.
                 self.leaving = Some(request);
                 self.work.spawn(async {
@@ -299,7 +337,7 @@ impl SessionActor {
                 });
                 None
             }
-            Happening::Requested(_) if self.busy => None,
+            Happening::Requested(_) if self.is_busy() => None,
             Happening::Requested(request) => Some(request.into()),
             Happening::Impatient => self.leaving.take().map(Input::from),
             Happening::CopyDue => {
@@ -377,11 +415,12 @@ impl SessionActor {
             }
             Happening::Panicked => {
                 tracing::error!("a task of this session panicked; the browser is started again");
-                self.busy = false;
+                self.set_busy(false);
                 Some(Input::Broken { cause: Cause::BrowserExited })
             }
             Happening::Nothing => None,
         };
+        self.state.set_may_leave(self.relocations < RELOCATIONS && self.world.others.load(Ordering::Relaxed));
         input.map(|input| self.state.step(input, Instant::now())).unwrap_or_default()
     }
 
@@ -400,20 +439,28 @@ impl SessionActor {
         }
     }
 
+    fn is_busy(&self) -> bool {
+        self.activity.borrow().busy
+    }
+
+    fn set_busy(&self, busy: bool) {
+        self.activity.send_replace(Activity { busy, since: Instant::now() });
+    }
+
     fn execute(&mut self, urgent: bool, delivery: Delivery) {
-        self.busy = true;
+        self.set_busy(true);
         self.copies.active(Instant::now());
         let job = self.job(urgent);
         self.work.spawn(async move { Happening::Executed(job.run(delivery).await) });
     }
 
     async fn executed(&mut self, done: Done) -> Option<Input> {
-        self.busy = false;
+        self.set_busy(false);
         self.copies.active(Instant::now());
         match done.follow {
             Follow::Nothing => None,
             Follow::Unlink(order) => {
-                self.busy = true;
+                self.set_busy(true);
                 let job = self.job(done.urgent);
                 self.work.spawn(async move { Happening::Executed(job.unlink(*order).await) });
                 Some(Input::Unlinking)
@@ -428,6 +475,11 @@ impl SessionActor {
                     self.open_reader(done.urgent, RETRY_PAUSE);
                 }
                 None
+            }
+            Follow::Leave { to } => {
+                self.taker.send_replace(Some(to));
+                // Who asked for an end before wants it for good or for anybody.
+                self.leaving.take().map(Input::from).or(Some(Input::Drain))
             }
             Follow::PairingPhone(phone) => {
                 self.pairing_phone = Some(phone);

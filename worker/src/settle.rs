@@ -124,6 +124,7 @@ async fn put_aside(
 ) -> Result<(), IntakeError> {
     sink.prove()?; // else the broker has given it to the next owner, and a second copy would be on its way
     world.publisher.publish(letter::retry(&order.delivery, tier, attempt)).await?;
+    world.database.put_back(&order.record, &world.process).await?;
     acknowledge(&order.delivery).await
 }
 

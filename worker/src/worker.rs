@@ -35,6 +35,9 @@ const REACH_PAUSE: Duration = Duration::from_secs(2);
 /// How long the publisher may take to empty its queue after the last session has closed.
 const FLUSH_LIMIT: Duration = Duration::from_secs(15);
 
+/// How long a worker that was killed waits for services that may hang.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
 /// How a worker ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -54,13 +57,29 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     tokio::spawn(watch_signals(drain.clone(), kill.clone(), config.drain));
 
     let database = Database::new(&config.database_url)?;
-    let leases = Leases::new(&config.redis, database.clone(), config.worker_id.as_str(), config.lease_ttl)?;
+    let leases = Leases::new(
+        &config.redis,
+        database.clone(),
+        config.worker_id.as_str(),
+        config.lease_ttl,
+        config.claim_interval,
+    )?;
     let counters = Arc::new(Counters::default());
     let (publisher, publisher_task) = publisher::channel(&config, &counters);
     let (link_sender, connection) = watch::channel(None);
     let link = Link::new(connection, publisher.room());
     let leash = Leash::new(Arc::clone(&counters));
-    let world = World { config: Arc::clone(&config), database, leases, leash, publisher, link, counters };
+    let world = World {
+        config: Arc::clone(&config),
+        database,
+        leases,
+        leash,
+        publisher,
+        link,
+        counters,
+        process: format!("{}#{:016x}", config.worker_id, rand::random::<u64>()).into(),
+        others: Arc::default(),
+    };
     let vitals = Arc::new(Vitals::new(world.clone())?);
     tracing::info!(worker_id = %config.worker_id, capacity = config.capacity, site = %config.browser.site, version = env!("CARGO_PKG_VERSION"), "worker starts");
     match &config.profile_keys {
@@ -91,16 +110,25 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     let controlling = tokio::spawn(control::serve(world.clone(), drain.clone()));
     let archiving = tokio::spawn(archivist::serve(world.clone(), drain.clone()));
     Supervisor::new(world.clone(), Arc::clone(&vitals)).run(drain.clone(), kill.clone()).await;
-    let _ = controlling.await;
-    let _ = archiving.await;
-
-    // The last events are confirmed before the connection closes.
-    link_stop.cancel();
-    let _ = consuming.await;
-    leases_stop.cancel();
-    let _ = keeping.await;
+    let settled = async {
+        let _ = controlling.await;
+        let _ = archiving.await;
+        // The last events are confirmed before the connection closes.
+        link_stop.cancel();
+        let _ = consuming.await;
+        leases_stop.cancel();
+        let _ = keeping.await;
+        world.database.close().await;
+    };
+    let cut_short = async {
+        kill.cancelled().await;
+        tokio::time::sleep(KILL_LIMIT).await;
+    };
+    tokio::select! {
+        () = settled => {}
+        () = cut_short => tracing::error!("a service does not answer; nothing more is waited for"),
+    }
     vitals.ended();
-    world.database.close().await;
     world.publisher.close();
     tokio::select! {
         _ = publishing => {}

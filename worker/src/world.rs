@@ -1,6 +1,7 @@
 //! What every part of a worker may reach: the services, the keys, the settings.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::broker::consumer::Link;
@@ -21,6 +22,10 @@ pub(crate) struct World {
     pub(crate) publisher: Publisher,
     pub(crate) link: Link,
     pub(crate) counters: Arc<Counters>,
+    /// This process, told from an earlier one of the same worker id.
+    pub(crate) process: Arc<str>,
+    /// Other workers are there, as far as the claim loop knows.
+    pub(crate) others: Arc<AtomicBool>,
 }
 
 /// The wall clock, as time since the Unix epoch. Used for what leaves the process; deadlines use monotonic clocks.

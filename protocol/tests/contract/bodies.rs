@@ -303,6 +303,12 @@ fn misfilled() -> Vec<Case> {
             "data.phone",
         ),
         field(
+            "a worker with a blank in its name",
+            "session.move",
+            text(r#"{"type":"session.move","version":1,"data":{"to":"worker 2"}}"#),
+            "data.to",
+        ),
+        field(
             "a pairing phone as a number",
             "session.start",
             text(r#"{"type":"session.start","version":1,"data":{"pairing_phone":4915112345678}}"#),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wafleet_protocol::command::{Command, Content, MessageSend, SessionLinkCode, SessionStart};
+use wafleet_protocol::command::{Command, Content, MessageSend, SessionLinkCode, SessionMove, SessionStart};
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
     AckName, Authoritative, Cause, CommandError, CommandResult, Envelope, Event, Health, Message, MessageAck,
@@ -36,6 +36,12 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
         (
             "session.link_code",
             Command::SessionLinkCode(SessionLinkCode { phone: "4915112345678".parse().expect("a number") }),
+            None,
+        ),
+        ("session.move", Command::SessionMove(SessionMove { to: None }), None),
+        (
+            "session.move-to-worker",
+            Command::SessionMove(SessionMove { to: Some("prod/wafleet-6d5f:1".parse().expect("a worker")) }),
             None,
         ),
         ("message.send", send("4915112345678", "Grüße 👋\nzweite Zeile", Some("order-4711")), Some(metadata)),

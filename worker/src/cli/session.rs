@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use wafleet_protocol::command::{Command, Content, MessageSend, SessionLinkCode, SessionStart};
-use wafleet_protocol::event::{Envelope, Event, Outcome, SessionStatus};
-use wafleet_protocol::id::{CommandId, PhoneNumber, SessionId, WorkspaceId};
+use wafleet_protocol::command::{Command, Content, MessageSend, SessionLinkCode, SessionMove, SessionStart};
+use wafleet_protocol::event::{Envelope, Event, Outcome, ResultData, SessionStatus};
+use wafleet_protocol::id::{CommandId, PhoneNumber, SessionId, WorkerId, WorkspaceId};
 use wafleet_protocol::lane::Lane;
 
 use super::client::{Client, Events};
@@ -59,6 +59,18 @@ pub(super) enum SessionCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Hand a running session over to another worker, and wait until it is connected there. Its messages wait meanwhile.
+    #[command(after_help = "Examples:\n  wafleet session move shop --workspace 1\n  \
+                            wafleet session move shop --workspace 1 --to prod/wafleet-1")]
+    Move {
+        #[command(flatten)]
+        target: Target,
+        /// The worker that shall own it, by the `worker_id` of its events (default: the one with most room).
+        #[arg(long, value_name = "WORKER")]
+        to: Option<WorkerId>,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
     /// Erase what was saved of a stopped session: its own key is destroyed, which makes every copy of its profiles
     /// unreadable, and its snapshots and its directory on this machine are deleted. Other machines delete theirs when a
     /// worker starts there. Cannot be undone; the phone has to link again.
@@ -97,6 +109,9 @@ pub(super) async fn run(command: SessionCommand, settings: &Settings) -> anyhow:
         SessionCommand::Status { target, waiting } => (target, waiting, Command::SessionStatus, Until::Result),
         SessionCommand::Stop { target, waiting } => (target, waiting, Command::SessionStop, Until::Result),
         SessionCommand::Logout { target, waiting } => (target, waiting, Command::SessionLogout, Until::Result),
+        SessionCommand::Move { target, to, waiting } => {
+            (target, waiting, Command::SessionMove(SessionMove { to }), Until::Moved)
+        }
         SessionCommand::LinkCode { target, phone, waiting } => {
             (target, waiting, Command::SessionLinkCode(SessionLinkCode { phone }), Until::Result)
         }
@@ -159,9 +174,16 @@ enum Until {
     Result,
     /// The session is connected, or has given up.
     Linked { show_qr: bool },
+    /// It has arrived at another worker, and is connected there or has given up.
+    Moved,
 }
 
-async fn follow(events: &mut Events<'_>, id: &CommandId, waiting: &Waiting, until: Until) -> anyhow::Result<ExitCode> {
+async fn follow(
+    events: &mut Events<'_>,
+    id: &CommandId,
+    waiting: &Waiting,
+    mut until: Until,
+) -> anyhow::Result<ExitCode> {
     let deadline = Instant::now() + Duration::from_secs(waiting.wait);
     if !waiting.json {
         eprintln!("command {id} is in its queue");
@@ -187,6 +209,12 @@ async fn follow(events: &mut Events<'_>, id: &CommandId, waiting: &Waiting, unti
         }
         if let Some(code) = ends(&envelope, id, until) {
             return Ok(code);
+        }
+        if let (Event::CommandResult(result), Until::Moved) = (&envelope.event, until)
+            && result.command_id == *id
+            && result.outcome == Outcome::Succeeded
+        {
+            until = Until::Linked { show_qr: false };
         }
     }
 }
@@ -228,6 +256,10 @@ fn ends(envelope: &Envelope, id: &CommandId, until: Until) -> Option<ExitCode> {
     match (&envelope.event, until) {
         (Event::CommandResult(result), until) if result.command_id == *id => match (result.outcome, until) {
             (Outcome::Succeeded, Until::Result) => Some(ExitCode::SUCCESS),
+            (Outcome::Succeeded, Until::Moved) => match &result.data {
+                Some(ResultData::Session(told)) if told.status == SessionStatus::Connected => Some(ExitCode::SUCCESS),
+                _ => None,
+            },
             (Outcome::Failed | Outcome::Unknown, _) => Some(ExitCode::FAILURE),
             (Outcome::Succeeded | Outcome::Deferred, _) => None,
         },

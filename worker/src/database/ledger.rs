@@ -31,6 +31,8 @@ pub(crate) enum Acceptance {
         /// When it was issued, in unix seconds, as the ledger knows it: a copy that was signed again later is no other
         /// command, and its result has the same event id.
         issued_at: i64,
+        /// Executions that ended with their worker, since it came or was last replayed.
+        crashes: u32,
     },
     /// It passed its end of life unexecuted, and no operator has decided otherwise.
     Expired,
@@ -157,31 +159,40 @@ impl Database {
     ///
     /// # Errors
     /// The database is away: the caller must not execute anything.
-    pub(crate) async fn accept(&self, command: &CommandRecord, signer: Signer) -> Result<Acceptance, DatabaseError> {
+    pub(crate) async fn accept(
+        &self,
+        command: &CommandRecord,
+        signer: Signer,
+        process: &str,
+    ) -> Result<Acceptance, DatabaseError> {
         let insert = "INSERT IGNORE INTO wafleet_commands (workspace_id, command_id, session_id, type, key_id, body_sha256, state, \
-             fence, attempt, reference, issued_at, expires_at, purge_after, created_at, updated_at) \
+             fence, attempt, reference, issued_at, expires_at, purge_after, begun_by, created_at, updated_at) \
              VALUES (?, ?, ?, ?, ?, ?, 'accepted', 0, 0, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), FROM_UNIXTIME(? + ?), \
-             UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))";
-        let inserted = sqlx::query(insert)
-            .bind(command.workspace_id)
-            .bind(&command.command_id)
-            .bind(&command.session_id)
-            .bind(command.kind)
-            .bind(&command.key_id)
-            .bind(command.body_sha256.as_slice())
-            .bind(&command.reference)
-            .bind(command.issued_at)
-            .bind(command.expires_at)
-            .bind(command.expires_at)
-            .bind(KEEP_SECS)
-            .execute(&self.pool)
+             ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))";
+        let inserted = self
+            .execute(|| {
+                sqlx::query(insert)
+                    .bind(command.workspace_id)
+                    .bind(&command.command_id)
+                    .bind(&command.session_id)
+                    .bind(command.kind)
+                    .bind(&command.key_id)
+                    .bind(command.body_sha256.as_slice())
+                    .bind(&command.reference)
+                    .bind(command.issued_at)
+                    .bind(command.expires_at)
+                    .bind(command.expires_at)
+                    .bind(KEEP_SECS)
+                    .bind(process)
+            })
             .await?;
         if inserted.rows_affected() == 1 {
             let (replayed, issued_at) = (signer == Signer::Operator, command.issued_at);
-            return Ok(Acceptance::Open { first: true, attempted: false, replayed, issued_at });
+            return Ok(Acceptance::Open { first: true, attempted: false, replayed, issued_at, crashes: 0 });
         }
-        let select = "SELECT body_sha256, state, CAST(result AS CHAR) AS result, CAST(UNIX_TIMESTAMP(issued_at) AS SIGNED) AS issued_at \
-             FROM wafleet_commands WHERE workspace_id = ? AND command_id = ?";
+        self.begin(command, process).await?;
+        let select = "SELECT body_sha256, state, crashes, CAST(result AS CHAR) AS result, \
+             CAST(UNIX_TIMESTAMP(issued_at) AS SIGNED) AS issued_at FROM wafleet_commands WHERE workspace_id = ? AND command_id = ?";
         let row =
             sqlx::query(select).bind(command.workspace_id).bind(&command.command_id).fetch_one(&self.pool).await?;
         let body: Vec<u8> = row.try_get("body_sha256")?;
@@ -192,12 +203,12 @@ impl Database {
         let result: Option<String> = row.try_get("result")?;
         let replayed = self.renew(command, signer).await?;
         let issued_at = if replayed { command.issued_at } else { row.try_get("issued_at")? };
+        let crashes = if replayed { 0 } else { row.try_get("crashes")? };
+        let open = |attempted| Acceptance::Open { first: false, attempted, replayed, issued_at, crashes };
         Ok(match (state.as_str(), result) {
-            ("accepted", _) => Acceptance::Open { first: false, attempted: false, replayed, issued_at },
-            ("attempting", _) => Acceptance::Open { first: false, attempted: true, replayed, issued_at },
-            ("expired", _) if signer == Signer::Operator => {
-                Acceptance::Open { first: false, attempted: false, replayed, issued_at }
-            }
+            ("accepted", _) => open(false),
+            ("attempting", _) => open(true),
+            ("expired", _) if signer == Signer::Operator => open(false),
             ("expired", _) => Acceptance::Expired,
             (_, result) => Acceptance::Done {
                 result: result.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null),
@@ -206,41 +217,85 @@ impl Database {
         })
     }
 
+    /// Notes who executes a known command now. If another process began it and never put it back or ended it, that process
+    /// went down over it; ours is still here, whatever it did with the command before.
+    async fn begin(&self, command: &CommandRecord, process: &str) -> Result<(), DatabaseError> {
+        // Assignments take effect from left to right: the count still sees who began it before.
+        let update = "UPDATE wafleet_commands SET crashes = crashes + IF(begun_by IS NOT NULL AND begun_by <> ?, 1, 0), begun_by = ? \
+                      WHERE workspace_id = ? AND command_id = ? AND body_sha256 = ? AND state IN ('accepted', 'attempting')";
+        self.execute(|| {
+            sqlx::query(update)
+                .bind(process)
+                .bind(process)
+                .bind(command.workspace_id)
+                .bind(&command.command_id)
+                .bind(command.body_sha256.as_slice())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Notes that this process has let go of a command that has no end yet, and lives: it merely waits.
+    ///
+    /// # Errors
+    /// The database is away. If this process is gone before it has the command again, that counts as a crash.
+    pub(crate) async fn put_back(&self, command: &CommandRecord, process: &str) -> Result<(), DatabaseError> {
+        let update =
+            "UPDATE wafleet_commands SET begun_by = NULL WHERE workspace_id = ? AND command_id = ? AND begun_by = ?";
+        self.execute(|| sqlx::query(update).bind(command.workspace_id).bind(&command.command_id).bind(process)).await?;
+        Ok(())
+    }
+
+    /// Notes that a command made this process panic.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn crashed(&self, command: &CommandRecord, process: &str) -> Result<(), DatabaseError> {
+        let update = "UPDATE wafleet_commands SET crashes = crashes + 1, begun_by = NULL \
+                      WHERE workspace_id = ? AND command_id = ? AND begun_by = ?";
+        self.execute(|| sqlx::query(update).bind(command.workspace_id).bind(&command.command_id).bind(process)).await?;
+        Ok(())
+    }
+
     /// Notes that a known command came with other times: its row must outlive this copy too. An operator's copy of a command
     /// that has no end yet opens it again; the answer says whether this copy did so for the first time.
     async fn renew(&self, command: &CommandRecord, signer: Signer) -> Result<bool, DatabaseError> {
         let keep = "UPDATE wafleet_commands SET purge_after = FROM_UNIXTIME(? + ?) \
                     WHERE workspace_id = ? AND command_id = ? AND purge_after < FROM_UNIXTIME(? + ?)";
-        sqlx::query(keep)
-            .bind(command.expires_at)
-            .bind(KEEP_SECS)
-            .bind(command.workspace_id)
-            .bind(&command.command_id)
-            .bind(command.expires_at)
-            .bind(KEEP_SECS)
-            .execute(&self.pool)
-            .await?;
+        self.execute(|| {
+            sqlx::query(keep)
+                .bind(command.expires_at)
+                .bind(KEEP_SECS)
+                .bind(command.workspace_id)
+                .bind(&command.command_id)
+                .bind(command.expires_at)
+                .bind(KEEP_SECS)
+        })
+        .await?;
         if signer == Signer::Host {
             return Ok(false);
         }
-        let reopen = "UPDATE wafleet_commands SET state = IF(state = 'expired', 'accepted', state), key_id = ?, \
+        let reopen = "UPDATE wafleet_commands SET state = IF(state = 'expired', 'accepted', state), key_id = ?, crashes = 0, \
                       issued_at = FROM_UNIXTIME(?), expires_at = FROM_UNIXTIME(?), updated_at = UTC_TIMESTAMP(3) \
                       WHERE workspace_id = ? AND command_id = ? AND state IN ('accepted', 'attempting', 'expired') \
                       AND (state = 'expired' OR key_id <> ? OR issued_at <> FROM_UNIXTIME(?))";
-        let done = sqlx::query(reopen)
-            .bind(&command.key_id)
-            .bind(command.issued_at)
-            .bind(command.expires_at)
-            .bind(command.workspace_id)
-            .bind(&command.command_id)
-            .bind(&command.key_id)
-            .bind(command.issued_at)
-            .execute(&self.pool)
+        let done = self
+            .execute(|| {
+                sqlx::query(reopen)
+                    .bind(&command.key_id)
+                    .bind(command.issued_at)
+                    .bind(command.expires_at)
+                    .bind(command.workspace_id)
+                    .bind(&command.command_id)
+                    .bind(&command.key_id)
+                    .bind(command.issued_at)
+            })
             .await?;
         Ok(done.rows_affected() == 1)
     }
 
-    /// Records that the effect is about to be tried, before it is. Returns false when a newer owner or an end is recorded:
+    /// Records that the effect is about to be tried, before it is: the message's WhatsApp id, or the worker that a session
+    /// is to move to. Returns false when a newer owner or an end is recorded:
     /// then nothing may be done.
     ///
     /// # Errors
@@ -249,20 +304,32 @@ impl Database {
         &self,
         command: &CommandRecord,
         fence: u64,
-        message_id: &str,
+        about: &str,
     ) -> Result<bool, DatabaseError> {
         let update = "UPDATE wafleet_commands SET state = 'attempting', fence = ?, attempt = attempt + 1, message_key = ?, \
                       updated_at = UTC_TIMESTAMP(3) \
                       WHERE workspace_id = ? AND command_id = ? AND state IN ('accepted', 'attempting') AND fence <= ?";
-        let done = sqlx::query(update)
-            .bind(fence)
-            .bind(message_id)
-            .bind(command.workspace_id)
-            .bind(&command.command_id)
-            .bind(fence)
-            .execute(&self.pool)
+        let done = self
+            .execute(|| {
+                sqlx::query(update)
+                    .bind(fence)
+                    .bind(about)
+                    .bind(command.workspace_id)
+                    .bind(&command.command_id)
+                    .bind(fence)
+            })
             .await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// What the attempt that was begun is about: the second argument of [`begin_attempt`](Self::begin_attempt).
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn attempt_of(&self, command: &CommandRecord) -> Result<Option<String>, DatabaseError> {
+        let select = "SELECT message_key FROM wafleet_commands WHERE workspace_id = ? AND command_id = ?";
+        let row = sqlx::query(select).bind(command.workspace_id).bind(&command.command_id).fetch_optional(&self.pool);
+        Ok(row.await?.map(|row| row.try_get("message_key")).transpose()?.flatten())
     }
 
     /// Records the end and its result. A second end changes nothing: the answer says which one stands.
@@ -276,16 +343,18 @@ impl Database {
         state: FinalState,
         result: &Value,
     ) -> Result<Ending, DatabaseError> {
-        let update = "UPDATE wafleet_commands SET state = ?, fence = ?, result = ?, updated_at = UTC_TIMESTAMP(3) \
+        let update = "UPDATE wafleet_commands SET state = ?, fence = ?, result = ?, begun_by = NULL, updated_at = UTC_TIMESTAMP(3) \
                       WHERE workspace_id = ? AND command_id = ? AND state IN ('accepted', 'attempting') AND fence <= ?";
-        let done = sqlx::query(update)
-            .bind(state.as_str())
-            .bind(fence)
-            .bind(result.to_string())
-            .bind(command.workspace_id)
-            .bind(&command.command_id)
-            .bind(fence)
-            .execute(&self.pool)
+        let done = self
+            .execute(|| {
+                sqlx::query(update)
+                    .bind(state.as_str())
+                    .bind(fence)
+                    .bind(result.to_string())
+                    .bind(command.workspace_id)
+                    .bind(&command.command_id)
+                    .bind(fence)
+            })
             .await?;
         if done.rows_affected() == 1 {
             return Ok(Ending::Recorded);
@@ -327,7 +396,7 @@ impl Database {
         }
         let update = "UPDATE wafleet_commands SET state = 'expired', updated_at = UTC_TIMESTAMP(3) \
                       WHERE workspace_id = ? AND command_id = ? AND state = 'accepted'";
-        sqlx::query(update).bind(command.workspace_id).bind(&command.command_id).execute(&self.pool).await?;
+        self.execute(|| sqlx::query(update).bind(command.workspace_id).bind(&command.command_id)).await?;
         Ok(Late::NotBegun)
     }
 
@@ -403,6 +472,6 @@ impl Database {
         let delete = "DELETE FROM wafleet_commands WHERE purge_after < UTC_TIMESTAMP(3) AND NOT EXISTS (\
                       SELECT 1 FROM wafleet_dead_letters AS letter WHERE letter.workspace_id = wafleet_commands.workspace_id \
                       AND letter.command_id = wafleet_commands.command_id) LIMIT ?";
-        Ok(sqlx::query(delete).bind(limit).execute(&self.pool).await?.rows_affected())
+        Ok(self.execute(|| sqlx::query(delete).bind(limit)).await?.rows_affected())
     }
 }

@@ -33,6 +33,10 @@ pub(crate) struct SessionRow {
     pub(crate) pairing_phone: Option<String>,
     /// Unix seconds of the newest message whose event is confirmed; 0 before the first link.
     pub(crate) watermark: u64,
+    /// Workers that gave it up, one after the other, since it was last connected.
+    pub(crate) relocations: u32,
+    /// An owner claimed it and never released it, so many milliseconds ago.
+    pub(crate) unreleased_for_ms: Option<i64>,
 }
 
 /// A public status, as it is written to both tables.
@@ -51,7 +55,8 @@ pub(crate) struct StatusWrite<'a> {
 }
 
 const COLUMNS: &str = "session_id, workspace_id, desired, status, CAST(UNIX_TIMESTAMP(status_since) * 1000 AS SIGNED) AS status_since, \
-                       cause, attempt, phone, pairing_phone, watermark";
+                       cause, attempt, phone, pairing_phone, watermark, relocations, \
+                       IF(owner IS NULL, NULL, TIMESTAMPDIFF(MICROSECOND, claimed_at, UTC_TIMESTAMP(3)) DIV 1000) AS unreleased_for_ms";
 
 fn session(row: &MySqlRow) -> Result<SessionRow, sqlx::Error> {
     Ok(SessionRow {
@@ -65,6 +70,8 @@ fn session(row: &MySqlRow) -> Result<SessionRow, sqlx::Error> {
         phone: row.try_get("phone")?,
         pairing_phone: row.try_get("pairing_phone")?,
         watermark: row.try_get("watermark")?,
+        relocations: row.try_get("relocations")?,
+        unreleased_for_ms: row.try_get("unreleased_for_ms")?,
     })
 }
 
@@ -94,9 +101,10 @@ impl Database {
              pairing_phone, watermark, created_at, updated_at) \
              VALUES (?, ?, 'running', 'initializing', UTC_TIMESTAMP(3), 'command', 0, 0, ?, 0, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)) \
              ON DUPLICATE KEY UPDATE desired = IF(workspace_id = VALUES(workspace_id), 'running', desired), \
+             relocations = IF(workspace_id = VALUES(workspace_id), 0, relocations), \
              pairing_phone = IF(workspace_id = VALUES(workspace_id), VALUES(pairing_phone), pairing_phone), \
              updated_at = IF(workspace_id = VALUES(workspace_id), UTC_TIMESTAMP(3), updated_at)";
-        sqlx::query(upsert).bind(session_id).bind(workspace_id).bind(pairing_phone).execute(&self.pool).await?;
+        self.execute(|| sqlx::query(upsert).bind(session_id).bind(workspace_id).bind(pairing_phone)).await?;
         Ok(self.session(session_id).await?.is_some_and(|session| session.workspace_id == workspace_id))
     }
 
@@ -113,7 +121,7 @@ impl Database {
         if before.is_some() {
             let update =
                 "UPDATE wafleet_sessions SET desired = 'stopped', updated_at = UTC_TIMESTAMP(3) WHERE session_id = ?";
-            sqlx::query(update).bind(session_id).execute(&self.pool).await?;
+            self.execute(|| sqlx::query(update).bind(session_id)).await?;
         }
         Ok(before)
     }
@@ -125,7 +133,7 @@ impl Database {
     pub(crate) async fn stop_as_owner(&self, session_id: &str, fence: u64) -> Result<(), DatabaseError> {
         let update = "UPDATE wafleet_sessions SET desired = 'stopped', updated_at = UTC_TIMESTAMP(3) \
                       WHERE session_id = ? AND fence <= ?";
-        sqlx::query(update).bind(session_id).bind(fence).execute(&self.pool).await?;
+        self.execute(|| sqlx::query(update).bind(session_id).bind(fence)).await?;
         Ok(())
     }
 
@@ -158,7 +166,7 @@ impl Database {
     pub(crate) async fn next_fence(&self, session_id: &str, owner: &str) -> Result<Option<u64>, DatabaseError> {
         let update = "UPDATE wafleet_sessions SET fence = LAST_INSERT_ID(fence + 1), owner = ?, claimed_at = UTC_TIMESTAMP(3), \
                       updated_at = UTC_TIMESTAMP(3) WHERE session_id = ? AND desired = 'running'";
-        let done = sqlx::query(update).bind(owner).bind(session_id).execute(&self.pool).await?;
+        let done = self.execute(|| sqlx::query(update).bind(owner).bind(session_id)).await?;
         Ok((done.rows_affected() == 1).then(|| done.last_insert_id()))
     }
 
@@ -172,6 +180,16 @@ impl Database {
         Ok(row.is_some())
     }
 
+    /// The owner gives a session up for another worker: counted, so that it does not go round for ever.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn relocated(&self, session_id: &str, fence: u64) -> Result<(), DatabaseError> {
+        let update = "UPDATE wafleet_sessions SET relocations = relocations + 1 WHERE session_id = ? AND fence = ?";
+        self.execute(|| sqlx::query(update).bind(session_id).bind(fence)).await?;
+        Ok(())
+    }
+
     /// The end of an ownership.
     ///
     /// # Errors
@@ -179,7 +197,7 @@ impl Database {
     pub(crate) async fn released(&self, session_id: &str, fence: u64) -> Result<(), DatabaseError> {
         let update = "UPDATE wafleet_sessions SET owner = NULL, released_at = UTC_TIMESTAMP(3), updated_at = UTC_TIMESTAMP(3) \
                       WHERE session_id = ? AND fence = ?";
-        sqlx::query(update).bind(session_id).bind(fence).execute(&self.pool).await?;
+        self.execute(|| sqlx::query(update).bind(session_id).bind(fence)).await?;
         Ok(())
     }
 
@@ -190,19 +208,23 @@ impl Database {
     pub(crate) async fn write_status(&self, write: &StatusWrite<'_>) -> Result<bool, DatabaseError> {
         let update = "UPDATE wafleet_sessions SET status = ?, status_since = UTC_TIMESTAMP(3), cause = ?, attempt = ?, \
                       phone = COALESCE(?, phone), lid = COALESCE(?, lid), name = COALESCE(?, name), \
-                      linked_at = IF(? AND linked_at IS NULL, UTC_TIMESTAMP(3), linked_at), updated_at = UTC_TIMESTAMP(3) \
+                      linked_at = IF(? AND linked_at IS NULL, UTC_TIMESTAMP(3), linked_at), \
+                      relocations = IF(?, 0, relocations), updated_at = UTC_TIMESTAMP(3) \
                       WHERE session_id = ? AND fence <= ?";
-        let done = sqlx::query(update)
-            .bind(write.status)
-            .bind(write.cause)
-            .bind(write.attempt)
-            .bind(write.phone)
-            .bind(write.lid)
-            .bind(write.name)
-            .bind(write.connected)
-            .bind(write.session_id)
-            .bind(write.fence)
-            .execute(&self.pool)
+        let done = self
+            .execute(|| {
+                sqlx::query(update)
+                    .bind(write.status)
+                    .bind(write.cause)
+                    .bind(write.attempt)
+                    .bind(write.phone)
+                    .bind(write.lid)
+                    .bind(write.name)
+                    .bind(write.connected)
+                    .bind(write.connected)
+                    .bind(write.session_id)
+                    .bind(write.fence)
+            })
             .await?;
         if done.rows_affected() == 0 {
             return Ok(false);
@@ -269,7 +291,7 @@ impl Database {
     ) -> Result<(), DatabaseError> {
         let update =
             "UPDATE wafleet_sessions SET watermark = GREATEST(watermark, ?) WHERE session_id = ? AND fence <= ?";
-        sqlx::query(update).bind(watermark).bind(session_id).bind(fence).execute(&self.pool).await?;
+        self.execute(|| sqlx::query(update).bind(watermark).bind(session_id).bind(fence)).await?;
         Ok(())
     }
 }

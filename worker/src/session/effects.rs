@@ -62,6 +62,7 @@ impl SessionActor {
             Effect::Publish => self.publish_status().await,
             Effect::Online => {
                 self.worth_saving = true;
+                self.relocations = 0;
                 if let Some(snapshots) = &self.snapshots {
                     snapshots.proven();
                 }
@@ -198,7 +199,7 @@ impl SessionActor {
                 score: health_score(public.status, public.attempt),
                 degraded: public.attempt > 0 || self.incompatible.is_some() || self.over_quota,
                 restricted: None,
-                moving: public.cause == Cause::Released,
+                moving: public.cause == Cause::Released || (public.cause == Cause::Claimed && self.arriving),
             },
             phone: me.map(|me| telling::phone_digits(&me.id).into()),
             lid: me.and_then(|me| me.lid.as_deref()).map(Into::into),

@@ -1,10 +1,12 @@
 //! One command of a session, from its delivery to its settlement.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use lapin::message::Delivery;
 use wafleet_browser::{CallError, Page};
-use wafleet_protocol::command::{Command, SessionLinkCode};
+use wafleet_protocol::command::{Command, SessionLinkCode, SessionMove};
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, ResultData, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
@@ -12,10 +14,11 @@ use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
 use super::hearing::session_code;
 use super::sending;
 use crate::events::EventSink;
-use crate::intake::{self, Examined, IntakeError, Order, Place};
+use crate::intake::{self, Begun, Examined, IntakeError, Order, Place};
 use crate::lease::Lease;
 use crate::logging::chain;
 use crate::settle::{Outcome, settle};
+use crate::spread;
 use crate::world::World;
 
 /// Everything that executing one command needs.
@@ -48,28 +51,42 @@ pub(super) enum Follow {
     LoggedOut,
     /// The delivery could not be settled; it goes back with its channel.
     ReopenLane,
+    /// The session is to be released for this worker, and the command goes with it.
+    Leave {
+        to: String,
+    },
     /// Codes that the page renews by itself are for this phone.
     PairingPhone(PhoneNumber),
 }
 
 impl Job {
     pub(super) async fn run(self, delivery: Delivery) -> Done {
-        let follow = match self.try_run(delivery).await {
-            Ok(follow) => follow,
-            Err(error) => {
+        let begun = Begun::default();
+        let follow = match AssertUnwindSafe(self.try_run(delivery, &begun)).catch_unwind().await {
+            Ok(Ok(follow)) => follow,
+            Ok(Err(error)) => {
                 tracing::warn!(error = %chain(&error), "a command waits in its queue");
                 Follow::ReopenLane
             }
+            // The browser has nothing to do with it, and neither have the other commands.
+            Err(_) => {
+                begun.crashed(&self.world).await;
+                Follow::ReopenLane
+            }
         };
+        if matches!(follow, Follow::ReopenLane | Follow::Leave { .. }) {
+            begun.put_back(&self.world).await;
+        }
         Done { urgent: self.urgent, follow }
     }
 
-    async fn try_run(&self, delivery: Delivery) -> Result<Follow, IntakeError> {
+    async fn try_run(&self, delivery: Delivery, begun: &Begun) -> Result<Follow, IntakeError> {
         let place = Place::Lane(self.workspace, &self.session);
         let mut order = match intake::examine(&self.world, Some(&self.sink), place, delivery).await? {
             Examined::Run(order) => *order,
             Examined::Settled => return Ok(Follow::Nothing),
         };
+        begun.note(&order);
         let (outcome, follow) = match order.command.clone() {
             Command::MessageSend(message) => match &self.page {
                 Some(page) if self.online && order.late => {
@@ -83,6 +100,11 @@ impl Job {
                 _ => (Outcome::Wait, Follow::Nothing),
             },
             Command::SessionLinkCode(wanted) => self.link_code(wanted).await,
+            Command::SessionMove(_) if order.attempted => (self.moved(&order).await?, Follow::Nothing),
+            Command::SessionMove(wanted) => match self.taker(&wanted).await {
+                Ok(to) => return self.leave(&order, to).await,
+                Err(outcome) => (outcome, Follow::Nothing),
+            },
             // Nothing is linked; the codes stop.
             Command::SessionLogout if self.linking => (self.logged_out(), Follow::LoggedOut),
             Command::SessionLogout if self.online => return Ok(Follow::Unlink(Box::new(order))),
@@ -97,6 +119,63 @@ impl Job {
         }
         settle(&self.world, &self.sink, self.lease.fence(), &order, outcome).await?;
         Ok(follow)
+    }
+
+    /// The worker that a session moves to.
+    async fn taker(&self, wanted: &SessionMove) -> Result<String, Outcome> {
+        let failed = |code, message: String| Err(Outcome::Failed(CommandError::new(code, message)));
+        let members = match self.world.leases.roster().await {
+            Ok(members) => members,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "a session cannot move while the other workers are not known");
+                let error =
+                    CommandError::new(ErrorCode::DependencyUnavailable, "the other workers are not known just now");
+                return Err(Outcome::Retry(error));
+            }
+        };
+        let me = self.world.config.worker_id.as_str();
+        match &wanted.to {
+            Some(to) if to.as_str() == me => failed(ErrorCode::AlreadyThere, format!("the session is on {me} already")),
+            Some(to) => match members.iter().find(|member| member.id == to.as_str()) {
+                None => {
+                    let ids: Vec<&str> = members.iter().map(|member| member.id.as_str()).collect();
+                    failed(ErrorCode::UnknownWorker, format!("there is no worker {to}; there is {}", ids.join(", ")))
+                }
+                Some(member) if member.load >= member.capacity => {
+                    failed(ErrorCode::WorkerFull, format!("{to} owns {} of {} sessions", member.load, member.capacity))
+                }
+                Some(member) => Ok(member.id.clone()),
+            },
+            None => match spread::roomiest(&members, me) {
+                Some(member) => Ok(member.id.clone()),
+                None if members.iter().all(|member| member.id == me) => {
+                    failed(ErrorCode::UnknownWorker, "there is no other worker".to_owned())
+                }
+                None => failed(ErrorCode::WorkerFull, "every other worker owns as many sessions as it can".to_owned()),
+            },
+        }
+    }
+
+    /// Leaves with the session: whoever has it next finds the command in the lane, and answers it.
+    async fn leave(&self, order: &Order, to: String) -> Result<Follow, IntakeError> {
+        if !self.world.database.begin_attempt(&order.record, self.lease.fence(), &to).await? {
+            return Ok(Follow::ReopenLane); // a newer owner answers it
+        }
+        self.world.counters.count("sessions.moved", "command");
+        Ok(Follow::Leave { to })
+    }
+
+    /// The session has changed hands since the command was begun.
+    async fn moved(&self, order: &Order) -> Result<Outcome, IntakeError> {
+        let (to, me) = (self.world.database.attempt_of(&order.record).await?, self.world.config.worker_id.as_str());
+        Ok(match to {
+            Some(to) if to == me => Outcome::Succeeded(Some(ResultData::Session(self.status.clone()))),
+            to => {
+                let to = to.as_deref().unwrap_or("nobody");
+                let message = format!("the session was released for {to}, which did not take it; {me} has it");
+                Outcome::Failed(CommandError::new(ErrorCode::NotTaken, message))
+            }
+        })
     }
 
     async fn link_code(&self, wanted: SessionLinkCode) -> (Outcome, Follow) {
@@ -133,6 +212,9 @@ impl Job {
         };
         if let Err(error) = settle(&self.world, &self.sink, self.lease.fence(), &order, outcome).await {
             tracing::warn!(error = %chain(&error), "the end of a logout could not be told yet");
+            let begun = Begun::default();
+            begun.note(&order);
+            begun.put_back(&self.world).await;
         }
         Done { urgent: self.urgent, follow }
     }

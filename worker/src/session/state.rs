@@ -4,7 +4,7 @@
 //! Opening ──opened──▶ Loading ──code──▶ Linking ──registered──▶ Syncing ──online──▶ Settling ──reopened──▶ Connected
 //!    ▲                   │                                         ▲  (returning session: no settling)        │
 //!    │                   └──registered─────────────────────────────┘                                          │
-//!    └─── ladder: reload, restart, older profile, then failed ◀────── crash, hang, no answer, socket away ─────┘
+//!    └─ ladder: reload, restart, older profile, another worker, failed ◀─── crash, hang, no answer, socket away ─┘
 //! Connected ──safety copy due, nothing going on──▶ Pausing ──reopened──▶ Loading … Connected, and nothing is told
 //! any ──stop, drain, lease lost, logged out, failed──▶ Closing ──browser gone──▶ Closed
 //! ```
@@ -137,6 +137,8 @@ pub(crate) enum End {
     Failed,
     /// The worker drains; another one takes over.
     Drained,
+    /// The ladder is used up here, and what broke may be this machine: another worker shall try.
+    Elsewhere,
     /// Ownership was lost.
     Fenced,
 }
@@ -211,6 +213,8 @@ pub(crate) struct State {
     recoveries: u32,
     me: Option<Me>,
     online: bool,
+    /// Another worker is there and may try when the ladder is used up here.
+    may_leave: bool,
 }
 
 impl State {
@@ -236,7 +240,13 @@ impl State {
             recoveries: 0,
             me: None,
             online: false,
+            may_leave: false,
         }
+    }
+
+    /// Whether another worker is there and may still try. Asked for when the ladder is used up.
+    pub(crate) fn set_may_leave(&mut self, may_leave: bool) {
+        self.may_leave = may_leave;
     }
 
     /// Begins.
@@ -590,7 +600,7 @@ impl State {
         effects
     }
 
-    /// Climbs one rung: reload, restart, older profile or restart, failed.
+    /// Climbs one rung: reload, restart, older profile or restart, another worker, failed.
     fn recover(&mut self, cause: Cause, now: Instant) -> Vec<Effect> {
         let was_connected =
             self.public.status == SessionStatus::Connected || self.public.status == SessionStatus::Disconnected;
@@ -601,7 +611,8 @@ impl State {
         self.permit = Permit::None;
         self.pending_qr = None;
         if self.recoveries > RECOVERIES {
-            effects.extend(self.close(End::Failed, cause, now));
+            let end = if self.may_leave && may_be_local(cause) { End::Elsewhere } else { End::Failed };
+            effects.extend(self.close(end, cause, now));
             return effects;
         }
         // A page that stands still takes no load either: with it the first rung would cost its whole time limit.
@@ -635,6 +646,8 @@ impl State {
             End::LoggedOut => Some(SessionStatus::LoggedOut),
             End::Failed => Some(SessionStatus::Failed),
             End::Drained => Some(SessionStatus::Disconnected),
+            End::Elsewhere if self.linked => Some(SessionStatus::Disconnected),
+            End::Elsewhere => Some(SessionStatus::Initializing),
             End::Fenced => None,
         };
         effects.extend(status.and_then(|status| self.tell(status, cause)));
@@ -648,6 +661,19 @@ impl State {
         self.enter(Phase::Closing(end), now);
         effects
     }
+}
+
+/// What another machine may not have: its browser, its disk, its memory, its way to WhatsApp.
+fn may_be_local(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::StartFailed
+            | Cause::BrowserExited
+            | Cause::PageCrashed
+            | Cause::PageHung
+            | Cause::PageTimeout
+            | Cause::ConnectionLost
+    )
 }
 
 /// Pause before the n-th rung.

@@ -163,7 +163,11 @@ fn lane_of(command: &Command, verified: &Verified, routing_key: &str) -> Option<
     let lane = Lane::ALL.into_iter().find(|lane| topology::lane_key(&verified.session, *lane) == routing_key);
     match command {
         Command::MessageSend(_) => lane,
-        Command::SessionLogout | Command::SessionLinkCode(_) if lane == Some(Lane::Urgent) => lane,
+        Command::SessionLogout | Command::SessionLinkCode(_) | Command::SessionMove(_)
+            if lane == Some(Lane::Urgent) =>
+        {
+            lane
+        }
         _ => (routing_key == topology::CONTROL_KEY).then_some(Lane::Normal),
     }
 }
