@@ -47,7 +47,7 @@ async fn every_subcommand_explains_itself() -> Result<()> {
         (&["keys", "--help"], &["generate"]),
         (&["keys", "generate", "--help"], &["--out", "--workspaces", "WAFLEET_KEYRING_FILE"]),
         (&["health", "--help"], &["live", "ready", "startup"]),
-        (&["session", "--help"], &["start", "status", "stop", "logout", "link-code"]),
+        (&["session", "--help"], &["start", "status", "stop", "logout", "link-code", "move"]),
         (&["session", "start", "--help"], &["--workspace", "--show-qr", "--pairing-phone", "--wait", "--json", "--id"]),
         (&["session", "status", "--help"], &["--workspace", "--json"]),
         (&["session", "stop", "--help"], &["--workspace", "credentials"]),

@@ -203,6 +203,14 @@ impl Leases {
         Ok(())
     }
 
+    /// Of the sessions given, those that nobody holds a lease for.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub(crate) async fn free(&self, session_ids: &[String]) -> Result<Vec<bool>, RedisError> {
+        Ok(self.standing(session_ids).await?.into_iter().map(|standing| standing != Standing::Held).collect())
+    }
+
     /// Claims a session. `None` when somebody else has it or nobody wants it to run.
     ///
     /// # Errors

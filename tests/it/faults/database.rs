@@ -1,1 +1,121 @@
 //! What breaks at the database.
+
+use anyhow::{Context, Result, ensure};
+use wafleet_imitation::Options;
+use wafleet_protocol::event::{Event, Outcome};
+use wafleet_tests::fleet::{PATIENCE, Target};
+use wafleet_tests::invariants::Story;
+use wafleet_tests::proxy::{BOTH_WAYS, Proxy};
+use wafleet_tests::stage::{START, Stage, text};
+use wafleet_tests::wait;
+
+const ANNA: &str = "4915112345678";
+const BERT: &str = "4915187654321";
+
+#[tokio::test]
+async fn running_sessions_go_on_while_the_database_is_away_and_commands_wait() -> Result<()> {
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let story = Story::begin(&stage)?;
+    let database = Proxy::opened(stage.fleet.database().url()).await?;
+    let through = database.url(stage.fleet.database().url())?;
+    let mut worker = stage.worker("w1").env("WAFLEET_DATABASE_URL", through).spawn()?;
+    worker.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    ensure!(stage.host.ask(&target, &text(BERT, "before")?).await?.outcome == Outcome::Succeeded);
+    let mark = stage.host.events().len();
+    // Once it does not answer, and once it refuses connections.
+    for (round, refuses) in [("silent", false), ("closed", true)] {
+        if refuses {
+            database.close()
+        } else {
+            database.pause(BOTH_WAYS)
+        }
+        let command = stage.host.send(&target, &text(BERT, round)?).await?;
+        let started = stage.host.send(&Target::new(round)?, &START).await?;
+        anna.receive_text(BERT, "Bert", round);
+        let heard = |envelope: &wafleet_protocol::event::Envelope| match &envelope.event {
+            Event::MessageReceived(message) => message.text.as_ref().filter(|text| text.as_str() == round).map(drop),
+            _ => None,
+        };
+        stage.host.events().wait_from(mark, "the message that came meanwhile", PATIENCE, heard).await?;
+        let said = stage.host.events().entries().into_iter().skip(mark).any(|entry| {
+            matches!(&entry.envelope.event, Event::CommandResult(result) if result.command_id == command || result.command_id == started)
+        });
+        ensure!(!said && stage.site.sent().iter().all(|departure| departure.text != round), "done without a record");
+        if refuses {
+            database.open()
+        } else {
+            database.resume()
+        }
+        for id in [&command, &started] {
+            ensure!(stage.host.final_result(id).await?.outcome == Outcome::Succeeded);
+            let recorded = async || {
+                let commands = stage.fleet.database().commands().await?;
+                Ok(commands
+                    .iter()
+                    .any(|(done, _, state)| *done == id.to_string() && state == "succeeded")
+                    .then_some(()))
+            };
+            wait::until("its end is recorded", PATIENCE, recorded).await?;
+        }
+    }
+    ensure!(stage.host.statuses(mark, &target).is_empty(), "{:?}", stage.host.statuses(mark, &target));
+    for round in ["silent", "closed"] {
+        stage.host.ask(&Target::new(round)?, &wafleet_protocol::command::Command::SessionStop).await?;
+    }
+    story.end(vec![worker]).await?;
+    Ok(())
+}
+
+mod own_services {
+    use super::*;
+
+    use wafleet_tests::services::{OwnServices, Server};
+
+    #[tokio::test]
+    async fn a_read_only_database_and_a_lost_lock_only_delay_a_command() -> Result<()> {
+        let mut own = OwnServices::start(&[Server::MariaDb]).await?;
+        let stage = Stage::set_on(Options::default(), own.addresses()).await?;
+        let anna = stage.site.phone(ANNA, "Anna");
+        stage.site.phone(BERT, "Bert");
+        let story = Story::begin(&stage)?;
+        let mut worker = stage.worker("w1").spawn()?;
+        worker.wait_until_ready().await?;
+        let target = Target::new("s1")?;
+        stage.link(&target, &anna).await?;
+
+        own.mariadb()?.set_read_only(true).await?;
+        let refused = stage.host.send(&target, &text(BERT, "to a read-only database")?).await?;
+        let waits = async || Ok(worker.output()?.contains("a command waits in its queue").then_some(()));
+        wait::until("the command waits", PATIENCE, waits).await?;
+        ensure!(stage.site.sent().is_empty(), "it left without a record");
+        own.mariadb()?.set_read_only(false).await?;
+        ensure!(stage.host.final_result(&refused).await?.outcome == Outcome::Succeeded);
+
+        // Somebody holds the row until the worker has given up waiting for it once.
+        let pool = stage.fleet.database().pool();
+        sqlx::query("SET GLOBAL innodb_lock_wait_timeout = 1").execute(pool).await?;
+        let mut other = pool.begin().await?;
+        sqlx::query("SELECT 1 FROM wafleet_sessions FOR UPDATE").execute(&mut *other).await?;
+        let mut second = stage.worker("w2").spawn()?;
+        second.wait_until_ready().await?;
+        let blocked = Target::new("s2")?;
+        let started = stage.host.send(&blocked, &START).await?;
+        let lost = async || {
+            let lost = "a statement lost against another transaction";
+            Ok((worker.output()?.contains(lost) || second.output()?.contains(lost)).then_some(()))
+        };
+        wait::until("a statement was tried again", PATIENCE, lost).await?;
+        other.rollback().await?;
+        ensure!(stage.host.final_result(&started).await?.outcome == Outcome::Succeeded);
+        let row = stage.fleet.database().session("s2").await?.context("a row")?;
+        ensure!(row.desired == "running", "{row:?}");
+        ensure!(stage.host.ask(&target, &text(BERT, "after the lock")?).await?.outcome == Outcome::Succeeded);
+        stage.host.ask(&blocked, &wafleet_protocol::command::Command::SessionStop).await?;
+        story.end(vec![worker, second]).await?;
+        Ok(())
+    }
+}

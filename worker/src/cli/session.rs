@@ -226,7 +226,7 @@ async fn erase(settings: &Settings, target: &Target, why: &str, by: &str) -> any
     let (workspace, session) = (target.workspace.get(), target.session.as_str());
     let database = Database::new(&database_url)?;
     // A worker that was killed leaves its name in the database, and in Redis a lease that ends by itself.
-    let leases = Leases::new(&redis, database.clone(), by, ERASE_LEASE)?;
+    let leases = Leases::new(&redis, database.clone(), by, ERASE_LEASE, ERASE_LEASE)?;
     let free = leases.free(&[session.to_owned()]).await.context("cannot see whether a worker holds the session")?;
     if free != [true] {
         bail!(
