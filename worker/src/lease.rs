@@ -1,14 +1,17 @@
 //! Ownership: a lease in Redis says who may try, a fence from MySQL says who is right.
 //!
 //! ```text
-//! claim: SET lease NX PX ttl ──ok──▶ fence = fence + 1 in MySQL ──ok──▶ Lease       (either fails: no claim)
+//! claim: SET lease NX PX ttl ──ok──▶ fence = fence + 1 in MySQL, if it is still the one seen ──ok──▶ Lease   (either fails: no claim)
 //! keeper, every ttl/3: one script renews all leases ──▶ renewed | lost | missing, for each
 //! a lease that is not proven within 2/3 of its life is over for us, before it is over for Redis
 //! ```
 //! A [`Lease`] value is the proof of ownership: [`Lease::prove`] is asked before every side effect, on a clock that counts
 //! suspended time, so that a process which was stopped and continued finds its deadline passed before it does anything.
 
+#[cfg(test)]
+mod interleaving;
 mod roster;
+mod rules;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +27,7 @@ use crate::boottime::BootInstant;
 use crate::config;
 use crate::database::{Database, DatabaseError};
 use crate::leash::Leash;
+use rules::Verdict;
 
 pub(crate) use roster::{HINT_LIFE, Meeting, Standing};
 
@@ -211,11 +215,11 @@ impl Leases {
         Ok(self.standing(session_ids).await?.into_iter().map(|standing| standing != Standing::Held).collect())
     }
 
-    /// Claims a session. `None` when somebody else has it or nobody wants it to run.
+    /// Claims a session whose row said `seen` for its fence. `None` when somebody else has it or nobody wants it to run.
     ///
     /// # Errors
     /// Redis or the database is away; then nothing is claimed.
-    pub(crate) async fn claim(&self, session_id: &str) -> Result<Option<Lease>, ClaimError> {
+    pub(crate) async fn claim(&self, session_id: &str, seen: u64) -> Result<Option<Lease>, ClaimError> {
         let began = BootInstant::now();
         let options = redis::SetOptions::default()
             .conditional_set(redis::ExistenceCheck::NX)
@@ -226,7 +230,7 @@ impl Leases {
             return Ok(None);
         }
         self.forget_hint(session_id).await;
-        match self.database.next_fence(session_id, &self.worker_id).await {
+        match self.database.next_fence(session_id, &self.worker_id, seen).await {
             // From here to the return nothing is waited for: a lease that is held has a session.
             Ok(Some(fence)) => {
                 let lease = Lease::new(session_id, fence, began + self.provable());
@@ -372,11 +376,10 @@ impl Leases {
     }
 
     async fn settle(&self, lease: &Lease, renewal: Renewal, began: BootInstant) {
-        match renewal {
-            // From before the request: Redis cannot have counted from an earlier moment.
-            Renewal::Renewed => lease.extend(began + self.provable()),
-            Renewal::Lost => self.lose(lease, "another worker holds it"),
-            Renewal::Missing => match self.reassert(lease).await {
+        match rules::verdict(renewal) {
+            Verdict::Extend => lease.extend(began + self.provable()),
+            Verdict::Lose => self.lose(lease, "another worker holds it"),
+            Verdict::Reassert => match self.reassert(lease).await {
                 Ok(true) => lease.extend(began + self.provable()),
                 Ok(false) => self.lose(lease, "it was gone from redis and is not ours any more"),
                 Err(error) => {
@@ -388,9 +391,8 @@ impl Leases {
 
     /// Redis forgot the lease (a flush, a fail-over): take it again only while MySQL says that no fence is newer than ours.
     async fn reassert(&self, lease: &Lease) -> Result<bool, ClaimError> {
-        if lease.prove().is_err()
-            || !self.database.still_owner(lease.session_id(), &self.worker_id, lease.fence()).await?
-        {
+        let newest = self.database.still_owner(lease.session_id(), &self.worker_id, lease.fence()).await?;
+        if !rules::may_reassert(lease.prove().is_ok(), newest) {
             return Ok(false);
         }
         let options = redis::SetOptions::default()
@@ -414,10 +416,8 @@ impl Leases {
         Ok(())
     }
 
-    /// How long after a successful renewal ownership counts as proven: two thirds of the TTL, so that the page is stopped
-    /// and the browser killed before anybody else can claim.
     fn provable(&self) -> Duration {
-        self.ttl * 2 / 3
+        rules::provable(self.ttl)
     }
 
     fn key(&self, session_id: &str) -> String {

@@ -239,7 +239,7 @@ impl Supervisor {
             if claimed == room || (share == 0 && !stranded) {
                 continue; // only how long it is free is of interest
             }
-            match self.world.leases.claim(&row.session_id).await {
+            match self.world.leases.claim(&row.session_id, row.fence).await {
                 Ok(Some(lease)) => {
                     claimed += 1;
                     share = share.saturating_sub(1);

@@ -21,6 +21,8 @@ pub(crate) enum Desired {
 #[derive(Debug, Clone)]
 pub(crate) struct SessionRow {
     pub(crate) session_id: String,
+    /// The newest fence when the row was read.
+    pub(crate) fence: u64,
     pub(crate) workspace_id: u64,
     pub(crate) desired: Desired,
     pub(crate) status: String,
@@ -54,13 +56,14 @@ pub(crate) struct StatusWrite<'a> {
     pub(crate) health_score: u8,
 }
 
-const COLUMNS: &str = "session_id, workspace_id, desired, status, CAST(UNIX_TIMESTAMP(status_since) * 1000 AS SIGNED) AS status_since, \
+const COLUMNS: &str = "session_id, fence, workspace_id, desired, status, CAST(UNIX_TIMESTAMP(status_since) * 1000 AS SIGNED) AS status_since, \
                        cause, attempt, phone, pairing_phone, watermark, relocations, \
                        IF(owner IS NULL, NULL, TIMESTAMPDIFF(MICROSECOND, claimed_at, UTC_TIMESTAMP(3)) DIV 1000) AS unreleased_for_ms";
 
 fn session(row: &MySqlRow) -> Result<SessionRow, sqlx::Error> {
     Ok(SessionRow {
         session_id: row.try_get("session_id")?,
+        fence: row.try_get("fence")?,
         workspace_id: row.try_get("workspace_id")?,
         desired: if row.try_get::<String, _>("desired")? == "running" { Desired::Running } else { Desired::Stopped },
         status: row.try_get("status")?,
@@ -159,14 +162,21 @@ impl Database {
         Ok(rows.iter().map(|row| row.try_get("session_id")).collect::<Result<_, _>>()?)
     }
 
-    /// The second half of a claim: a new fence, higher than any before. `None` when the session is no longer wanted.
+    /// The second half of a claim: a new fence, higher than any before. `None` when the session is no longer wanted, or when
+    /// somebody got a fence since `seen` was read: two that claim across a flush of Redis both have its key for a moment,
+    /// and only one of them gets a fence.
     ///
     /// # Errors
     /// The database is away: the claim is off.
-    pub(crate) async fn next_fence(&self, session_id: &str, owner: &str) -> Result<Option<u64>, DatabaseError> {
+    pub(crate) async fn next_fence(
+        &self,
+        session_id: &str,
+        owner: &str,
+        seen: u64,
+    ) -> Result<Option<u64>, DatabaseError> {
         let update = "UPDATE wafleet_sessions SET fence = LAST_INSERT_ID(fence + 1), owner = ?, claimed_at = UTC_TIMESTAMP(3), \
-                      updated_at = UTC_TIMESTAMP(3) WHERE session_id = ? AND desired = 'running'";
-        let done = self.execute(|| sqlx::query(update).bind(owner).bind(session_id)).await?;
+                      updated_at = UTC_TIMESTAMP(3) WHERE session_id = ? AND desired = 'running' AND fence = ?";
+        let done = self.execute(|| sqlx::query(update).bind(owner).bind(session_id).bind(seen)).await?;
         Ok((done.rows_affected() == 1).then(|| done.last_insert_id()))
     }
 

@@ -1,10 +1,13 @@
 //! Every order of steps of two workers over one session: claim, renew, answers that come late, pauses, ends, crashes,
 //! releases, and a Redis that forgets. In no reachable state both have a browser.
 //!
-//! The rules are the code's own ([`super::rules`]). The two services and the order in which a worker takes its steps are a
-//! model: each request, its effect at the service and the reading of its answer are steps of their own, and any time may
-//! pass between them, which is what a pause or a slow network is. Time goes in sixths of the TTL. States are compared
-//! with ages in place of moments, so the search is complete and ends.
+//! The rules about time, answers and lost leases are the code's own ([`super::rules`]). That nobody claims what Redis may
+//! merely have forgotten is the supervisor's rule, and that a fence is given by comparison the database's; both stand here
+//! as a model, and so do the two services and the order in which a worker takes its steps: each request, its effect at
+//! the service and the reading of its answer are steps of their own, and any time may pass between them, which is what a
+//! pause or a slow network is. A worker's look at row, key and memory is one step here, and three reads within one tick
+//! in the code. Time goes in sixths of the TTL. States are compared with ages in place of moments, so the search is
+//! complete and ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
