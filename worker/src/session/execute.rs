@@ -123,7 +123,7 @@ impl Job {
 
     /// The worker that a session moves to.
     async fn taker(&self, wanted: &SessionMove) -> Result<String, Outcome> {
-        let failed = |code, message: String| Err(Outcome::Failed(CommandError::new(code, message)));
+        let failed = |code, message: String| Outcome::Failed(CommandError::new(code, message));
         let members = match self.world.leases.roster().await {
             Ok(members) => members,
             Err(error) => {
@@ -134,7 +134,7 @@ impl Job {
             }
         };
         let me = self.world.config.worker_id.as_str();
-        match &wanted.to {
+        let refusal = match &wanted.to {
             Some(to) if to.as_str() == me => failed(ErrorCode::AlreadyThere, format!("the session is on {me} already")),
             Some(to) => match members.iter().find(|member| member.id == to.as_str()) {
                 None => {
@@ -144,16 +144,17 @@ impl Job {
                 Some(member) if member.load >= member.capacity => {
                     failed(ErrorCode::WorkerFull, format!("{to} owns {} of {} sessions", member.load, member.capacity))
                 }
-                Some(member) => Ok(member.id.clone()),
+                Some(member) => return Ok(member.id.clone()),
             },
             None => match spread::roomiest(&members, me) {
-                Some(member) => Ok(member.id.clone()),
+                Some(member) => return Ok(member.id.clone()),
                 None if members.iter().all(|member| member.id == me) => {
                     failed(ErrorCode::UnknownWorker, "there is no other worker".to_owned())
                 }
                 None => failed(ErrorCode::WorkerFull, "every other worker owns as many sessions as it can".to_owned()),
             },
-        }
+        };
+        Err(refusal)
     }
 
     /// Leaves with the session: whoever has it next finds the command in the lane, and answers it.
