@@ -307,8 +307,17 @@ async fn sessions_are_driven_and_watched_from_a_terminal() -> Result<()> {
         Ok(queues.iter().any(|queue| queue.starts_with("amq.gen")).then_some(()))
     };
     wait::until("the watcher listens", PATIENCE, bound).await?;
-    host.ask(&Target::new("s1")?, &Command::SessionStatus).await?;
-    let watched = tokio::time::timeout(PATIENCE, watch.wait_with_output()).await??;
+    // The queue is there a moment before its binding, so the first answer may pass it by.
+    let target = Target::new("s1")?;
+    let asking = async {
+        loop {
+            host.ask(&target, &Command::SessionStatus).await?;
+        }
+    };
+    let watched = tokio::select! {
+        watched = tokio::time::timeout(PATIENCE, watch.wait_with_output()) => watched??,
+        error = asking => return error,
+    };
     ensure!(watched.status.success() && events(&watched)?.len() == 1, "{watched:?}");
 
     // Nobody answers: the wait has an end, and says what is going on.

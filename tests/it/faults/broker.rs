@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lapin::Channel;
@@ -9,7 +10,7 @@ use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use wafleet_imitation::{Options, Phone};
+use wafleet_imitation::{AckTimes, Options, Phone};
 use wafleet_protocol::command::Command;
 use wafleet_protocol::event::{Event, Outcome, SessionStatus};
 use wafleet_protocol::lane::Lane;
@@ -345,6 +346,35 @@ mod own_services {
         ensure!(!worker.output()?.contains("the broker connection is down"), "a connection was lost");
         ensure!(stage.host.ask(&target, &text(BERT, "after the alarm")?).await?.outcome == Outcome::Succeeded);
         story.end(vec![worker]).await?;
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_channel_closed_by_the_consumer_timeout_brings_the_command_back_and_sends_nothing_twice() -> Result<()> {
+        let mut own = OwnServices::start(&[Server::RabbitMq]).await?;
+        // Read when a channel is opened, so before there is any: unacknowledged for 2 s is too long, looked at each second.
+        let impatient = "application:set_env(rabbit, consumer_timeout, 2000), application:set_env(rabbit, channel_tick_interval, 1000).";
+        block_in_place(|| own.rabbitmq()?.control(&["eval", impatient]))?;
+        let acks = AckTimes { server: Duration::from_secs(12), delivered: None, read: None };
+        let stage = Stage::set_on(Options { acks, ..Options::default() }, own.addresses()).await?;
+        let story = Story::begin(&stage)?;
+        let (anna, target) = (stage.site.phone(ANNA, "Anna"), Target::new("s1")?);
+        stage.site.phone(BERT, "Bert");
+        let mut worker = stage.worker("w1").spawn()?;
+        worker.wait_until_ready().await?;
+        stage.link(&target, &anna).await?;
+
+        let lane = topology::lane_queue(&target.session, Lane::Normal);
+        let id = stage.host.send(&target, &text(BERT, "held for too long")?).await?;
+        let came_back = async || {
+            let queue = stage.fleet.virtual_host().queue(&lane).await?.context("the lane's queue")?;
+            Ok((queue["message_stats"]["redeliver"].as_u64() >= Some(1)).then_some(()))
+        };
+        wait::until("the delivery came back", PATIENCE, came_back).await?;
+        let result = stage.host.final_result(&id).await?;
+        ensure!(result.outcome == Outcome::Succeeded, "{result:?}");
+        let tally = story.end(vec![worker]).await?;
+        ensure!(tally.departures == 1 && tally.ownerships == 1, "{tally:?}");
         Ok(())
     }
 }
