@@ -9,6 +9,7 @@ use wafleet_protocol::command::{Command, SessionStart};
 use wafleet_protocol::event::{Cause, Event, SessionStatus};
 use wafleet_tests::fleet::{FIRST_PROFILE_KEY, PATIENCE, Target, profile_keys};
 use wafleet_tests::invariants::Story;
+use wafleet_tests::wait;
 
 use crate::profile_keys::{SECOND_PROFILE_KEY, ring_of, run};
 use crate::profiles::{DRAIN, Linked, counted};
@@ -228,8 +229,10 @@ async fn gives_way(tampering: &[(&str, &[String])]) -> Result<()> {
     let mark = linked.stage.host.events().len();
     let last = linked.worker("last").await?;
     linked.status(mark, SessionStatus::Connected).await?;
+    // That status may still be one that a killed worker left in the spool, so what counts is what lies on this disk.
     let ballast = linked.disk("last").join("1/shop/profile/Default/IndexedDB/ballast");
-    ensure!(std::fs::read(ballast)? == noise, "put together again, it is the newest");
+    let newest = async || Ok(std::fs::read(&ballast).is_ok_and(|bytes| bytes == noise).then_some(()));
+    wait::until("put together again, it is the newest", PATIENCE, newest).await?;
     story.end(vec![last]).await?;
     linked.end().await;
     Ok(())

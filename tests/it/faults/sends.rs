@@ -107,6 +107,13 @@ async fn killed_at(steps: &[Step]) -> Result<()> {
         stage.site.faults(|faults| faults.acks = USUAL);
         let result = stage.host.final_result(&id).await.with_context(|| format!("{step:?}"))?;
         ensure!(result.outcome == Outcome::Succeeded, "{step:?}: {result:?}");
+        // An event that the killed worker had spooled is told by its neighbour at once: that is no takeover yet.
+        let epoch = u64::try_from(number)? + 2;
+        let taken = async || {
+            let row = stage.fleet.database().session(target.session.as_str()).await?;
+            Ok(row.filter(|row| row.fence == epoch && row.owner.as_deref() == Some(next.name())).map(drop))
+        };
+        wait::until("the next worker owns the session", PATIENCE, taken).await?;
         std::mem::swap(&mut owner, &mut next);
     }
     let tally = story.end(vec![owner]).await?;
