@@ -88,7 +88,7 @@ const FLEET_TABLES: [&str; 8] = [
     "wafleet_snapshot_chunks",
 ];
 /// How many migrations there are.
-const MIGRATIONS: usize = 6;
+const MIGRATIONS: usize = 7;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {
