@@ -176,12 +176,18 @@ impl SessionActor {
         let Some(live) = &self.live else { return };
         let page = live.page();
         let mut room = self.room.clone();
+        let database = self.world.database.clone();
         let reading_task = self.work.spawn(async move {
             tokio::time::sleep(pause).await;
             // The page keeps its messages as long as there is no room for their events.
             let _ = room.wait_for(|room| *room != Room::Full).await;
             match page.messages_since(since, after.as_deref(), CATCH_UP_PAGE).await {
                 Ok(messages) => {
+                    // Which command an own message belongs to stands in the ledger. Told while that is away, a message
+                    // that an earlier owner told already would be told otherwise under the same event id.
+                    if messages.iter().any(|message| message.from_me) {
+                        database.available().await;
+                    }
                     let more = messages.len() >= CATCH_UP_PAGE as usize;
                     Happening::Missed(Missed { reading, messages, more })
                 }
