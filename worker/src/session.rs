@@ -279,7 +279,7 @@ impl SessionActor {
         let mut effects = self.state.start(Instant::now());
         loop {
             for effect in effects {
-                self.start(effect).await;
+                self.start(effect);
             }
             if let Some(end) = self.state.ended() {
                 self.finish().await;
@@ -483,7 +483,7 @@ impl SessionActor {
             }
             Follow::PairingPhone(phone) => {
                 self.pairing_phone = Some(phone);
-                self.tell_code().await;
+                self.tell_code();
                 None
             }
         }

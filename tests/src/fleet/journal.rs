@@ -118,7 +118,12 @@ impl Journal {
         for Entry { envelope, .. } in &entries {
             let first = seen.insert(envelope.id.clone(), envelope);
             if let Some(first) = first {
-                ensure!(first.event == envelope.event, "two events with the id {}:\n{}", envelope.id, self.describe());
+                ensure!(
+                    first.event == envelope.event,
+                    "the id {} says two things:\n  {first:?}\n  {envelope:?}\n{}",
+                    envelope.id,
+                    self.describe()
+                );
             }
             if envelope.epoch == 0 {
                 continue; // an answer of a worker that does not own the session is outside the session's story

@@ -25,7 +25,7 @@ const QR_BUDGET_WINDOW: Duration = Duration::from_secs(3600);
 
 impl SessionActor {
     /// The only place where a session touches the world.
-    pub(super) async fn start(&mut self, effect: Effect) {
+    pub(super) fn start(&mut self, effect: Effect) {
         match effect {
             Effect::Open => self.open(Errand::Start { old: None, after: Duration::ZERO }),
             Effect::Restart { after } => {
@@ -58,8 +58,8 @@ impl SessionActor {
             }
             Effect::RefreshQr => self.with_page(Cause::PageHung, async |page| page.refresh_qr().await.map(|()| None)),
             Effect::AskQrPermit => self.ask_qr_permit(),
-            Effect::ShowQr { code, generation, attempt, life } => self.show_qr(&code, generation, attempt, life).await,
-            Effect::Publish => self.publish_status().await,
+            Effect::ShowQr { code, generation, attempt, life } => self.show_qr(&code, generation, attempt, life),
+            Effect::Publish => self.publish_status(),
             Effect::Online => {
                 self.worth_saving = true;
                 self.relocations = 0;
@@ -129,7 +129,7 @@ impl SessionActor {
         });
     }
 
-    async fn show_qr(&mut self, code: &str, generation: u32, attempt: u32, life: Duration) {
+    fn show_qr(&mut self, code: &str, generation: u32, attempt: u32, life: Duration) {
         let event = Event::SessionQr(SessionQr {
             qr: code.into(),
             expires_at: Timestamp::from_unix_ms(unix_ms() + u64::try_from(life.as_millis()).unwrap_or(0)),
@@ -166,7 +166,7 @@ impl SessionActor {
     }
 
     /// Tells the public status: event, row and log line.
-    pub(super) async fn publish_status(&mut self) {
+    pub(super) fn publish_status(&mut self) {
         let told = self.status_now();
         tracing::info!(status = %told.status, cause = ?told.cause, attempt = told.attempt, "session status");
         self.world.counters.count("sessions.status", told.status.as_str());

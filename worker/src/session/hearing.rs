@@ -259,7 +259,7 @@ impl SessionActor {
             }
             PageEvent::LinkCode { code, expires_at } => {
                 self.untold_code = Some((code, expires_at));
-                self.tell_code().await;
+                self.tell_code();
                 None
             }
             PageEvent::Ready(capabilities) => {
@@ -291,7 +291,7 @@ impl SessionActor {
     }
 
     /// Tells the page's newest pairing code, once it is known which phone it is for.
-    pub(super) async fn tell_code(&mut self) {
+    pub(super) fn tell_code(&mut self) {
         let Some(phone) = self.pairing_phone.clone() else { return };
         if let Some((code, expires_at)) = self.untold_code.take() {
             let event = Event::SessionCode(session_code(&code, &phone, expires_at));
