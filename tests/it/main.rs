@@ -14,6 +14,7 @@ mod main_job;
 mod manifests;
 mod migrations;
 mod no_way_in;
+mod object_store;
 mod profile_keys;
 mod profiles;
 mod recovery;

@@ -77,7 +77,7 @@ async fn names(database: &Database, sql: &'static str) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(sql).fetch_all(database.pool()).await?)
 }
 
-const FLEET_TABLES: [&str; 8] = [
+const FLEET_TABLES: [&str; 9] = [
     "wafleet_audit",
     "wafleet_commands",
     "wafleet_dead_letters",
@@ -86,9 +86,10 @@ const FLEET_TABLES: [&str; 8] = [
     "wafleet_session_keys",
     "wafleet_snapshots",
     "wafleet_snapshot_chunks",
+    "wafleet_snapshot_objects",
 ];
 /// How many migrations there are.
-const MIGRATIONS: usize = 7;
+const MIGRATIONS: usize = 8;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {

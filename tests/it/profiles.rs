@@ -17,7 +17,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const ANNA: &str = "4915112345678";
 const BEN: &str = "4915187654321";
 /// A text that stands in the page's database and must not stand in ours.
-const SECRET: &str = "the-parcel-is-behind-the-green-door";
+pub(crate) const SECRET: &str = "the-parcel-is-behind-the-green-door";
 
 /// A fleet, the far end, and a session that is linked there.
 pub(crate) struct Linked {

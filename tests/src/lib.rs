@@ -8,6 +8,7 @@
 pub mod figures;
 pub mod fleet;
 pub mod invariants;
+pub mod object_store;
 pub mod processes;
 pub mod proxy;
 pub mod services;

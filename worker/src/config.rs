@@ -70,6 +70,27 @@ pub const SETTINGS: &[Setting] = &[
         false,
         "megabytes a session's directory may hold: above, its caches go, and the session is told to be degraded; 20 to 10000",
     ),
+    setting(
+        "object_store_url",
+        None,
+        false,
+        "s3://bucket[/prefix] of an S3-compatible store for saved profiles; not set: they are saved as rows of the database",
+    ),
+    setting(
+        "object_store_endpoint",
+        None,
+        false,
+        "https://host[:port] of a store that is not Amazon's; http:// only on this machine",
+    ),
+    setting("object_store_region", Some("us-east-1"), false, "the bucket's region; most other stores take any"),
+    setting(
+        "object_store_ca_file",
+        None,
+        false,
+        "PEM file of the certificate authority of the store (default: the system's)",
+    ),
+    setting("object_store_access_key_id", None, true, "access key of the store"),
+    setting("object_store_secret_access_key", None, true, "secret of the access key"),
     setting("profile_root", Some("/var/lib/wafleet/profiles"), false, "directory of the browser profiles, mode 0700"),
     setting(
         "event_spool_dir",
@@ -171,6 +192,25 @@ pub struct Browser {
     pub quiet: Duration,
 }
 
+/// Where saved profiles go instead of into the database.
+#[derive(Clone)]
+pub struct ObjectStore {
+    /// The bucket, which must exist.
+    pub bucket: String,
+    /// Beginning of every key, without a slash at the end; may be empty.
+    pub prefix: String,
+    /// A store that is not Amazon's.
+    pub endpoint: Option<Url>,
+    /// The bucket's region.
+    pub region: String,
+    /// PEM text of an own certificate authority.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Never printed.
+    pub access_key_id: String,
+    /// Never printed.
+    pub secret_access_key: String,
+}
+
 /// The settings of one worker process, checked.
 #[derive(Clone)]
 pub struct Config {
@@ -196,6 +236,8 @@ pub struct Config {
     pub spool_bytes: u64,
     /// Bytes a session's directory may hold.
     pub profile_quota: u64,
+    /// Where saved profiles go instead of into the database.
+    pub object_store: Option<ObjectStore>,
     /// Where the heartbeat file goes.
     pub runtime_dir: PathBuf,
     /// Sessions owned at most.
@@ -226,6 +268,8 @@ pub struct Erasing {
     pub redis: Redis,
     /// Root of the profiles on this machine.
     pub profile_root: PathBuf,
+    /// Where saved profiles may lie.
+    pub object_store: Option<ObjectStore>,
 }
 
 impl Config {
@@ -245,6 +289,7 @@ impl Config {
         let profile_keys = check.profile_keys();
         let profile_root = PathBuf::from(check.text("profile_root"));
         let profile_quota = check.number("profile_quota_mb", 20..=10_000) * 1_000_000;
+        let object_store = check.object_store();
         let safety_copy = check.number("safety_copy_secs", 0..=604_800);
         let spool_dir = PathBuf::from(check.text("event_spool_dir"));
         let spool_bytes = check.number("event_spool_bytes", 65_536..=68_719_476_736);
@@ -268,6 +313,7 @@ impl Config {
                     profile_root,
                     profile_keys: profile_keys.map(Into::into),
                     profile_quota,
+                    object_store,
                     safety_copy: (safety_copy > 0).then(|| Duration::from_secs(safety_copy)),
                     spool_dir,
                     spool_bytes,
@@ -319,9 +365,9 @@ impl Config {
     pub fn for_erasure(settings: &Settings) -> Result<Erasing, ConfigErrors> {
         let mut check = Check { settings, problems: settings.problems.clone() };
         let profile_root = PathBuf::from(check.text("profile_root"));
-        let redis = check.redis();
+        let (redis, object_store) = (check.redis(), check.object_store());
         match (check.url("database_url", &["mysql", "mariadb"]), redis, check.problems.is_empty()) {
-            (Some(database_url), Some(redis), true) => Ok(Erasing { database_url, redis, profile_root }),
+            (Some(database_url), Some(redis), true) => Ok(Erasing { database_url, redis, profile_root, object_store }),
             _ => Err(ConfigErrors(check.problems)),
         }
     }
@@ -535,6 +581,42 @@ impl Check<'_> {
         Ring::parse(&text).map_err(|error| self.problems.push(format!("profile_keys_file {path}: {error}"))).ok()
     }
 
+    fn object_store(&mut self) -> Option<ObjectStore> {
+        let url = self.settings.get("object_store_url")?.to_owned();
+        let parsed = Url::parse(&url).ok().filter(|url| url.scheme() == "s3");
+        let bucket = parsed.as_ref().and_then(Url::host_str).map(str::to_owned);
+        if bucket.is_none() {
+            self.problems.push(format!("object_store_url must be s3://bucket or s3://bucket/prefix, not {url:?}"));
+        }
+        let prefix = parsed.map(|url| url.path().trim_matches('/').to_owned()).unwrap_or_default();
+        let endpoint = self.settings.get("object_store_endpoint").map(str::to_owned).and_then(|endpoint| {
+            let url = Url::parse(&endpoint).ok().filter(Url::has_host);
+            let local =
+                |url: &Url| url.host_str().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
+            match url {
+                Some(url) if url.scheme() == "https" || url.scheme() == "http" && local(&url) => Some(url),
+                _ => {
+                    self.problems.push(format!(
+                        "object_store_endpoint must be https://host, or http:// on this machine, not {endpoint:?}"
+                    ));
+                    None
+                }
+            }
+        });
+        let (region, ca_pem) = (self.text("object_store_region"), self.file("object_store_ca_file"));
+        let access_key_id = self.required("object_store_access_key_id");
+        let secret_access_key = self.required("object_store_secret_access_key");
+        Some(ObjectStore {
+            bucket: bucket?,
+            prefix,
+            endpoint,
+            region,
+            ca_pem,
+            access_key_id: access_key_id?,
+            secret_access_key: secret_access_key?,
+        })
+    }
+
     fn worker_id(&mut self) -> Option<WorkerId> {
         let name = self.settings.get("worker_id").map_or_else(default_worker_id, str::to_owned);
         name.parse().map_err(|error| self.problems.push(format!("worker_id: {error}"))).ok()
@@ -634,6 +716,37 @@ mod tests {
         let two = settings(&[("WAFLEET_DATABASE_URL_FILE", &path_text), ("WAFLEET_DATABASE_URL", "mysql://x/y")]);
         assert!(Config::for_migration(&two).expect_err("two sources").to_string().contains("both set"));
         std::fs::remove_file(path).expect("temporary file");
+    }
+
+    #[test]
+    fn an_object_store_is_named_whole_or_not_at_all() {
+        let stored = |pairs: &[(&str, &str)]| {
+            let settings = settings(pairs);
+            let mut check = Check { settings: &settings, problems: Vec::new() };
+            let store = check.object_store();
+            (store.map(|store| (store.bucket, store.prefix)), check.problems.join("\n"))
+        };
+        let (url, keys) = (
+            "WAFLEET_OBJECT_STORE_URL",
+            [("WAFLEET_OBJECT_STORE_ACCESS_KEY_ID", "id"), ("WAFLEET_OBJECT_STORE_SECRET_ACCESS_KEY", "hunter2")],
+        );
+        let named = |bucket: &str, prefix: &str| (Some((bucket.to_owned(), prefix.to_owned())), String::new());
+        assert_eq!(stored(&keys), (None, String::new()));
+        assert_eq!(stored(&[(url, "s3://b"), keys[0], keys[1]]), named("b", ""));
+        assert_eq!(stored(&[(url, "s3://b/a/c/"), keys[0], keys[1]]), named("b", "a/c"));
+        let endpoint = |address| ("WAFLEET_OBJECT_STORE_ENDPOINT", address);
+        assert_eq!(stored(&[(url, "s3://b"), endpoint("http://127.0.0.1:9000"), keys[0], keys[1]]), named("b", ""));
+        for (pairs, problem) in [
+            (vec![(url, "https://b"), keys[0], keys[1]], "object_store_url must be"),
+            (vec![(url, "s3://b"), keys[0]], "WAFLEET_OBJECT_STORE_SECRET_ACCESS_KEY is not set"),
+            (
+                vec![(url, "s3://b"), endpoint("http://store.example"), keys[0], keys[1]],
+                "object_store_endpoint must be",
+            ),
+        ] {
+            let (_, problems) = stored(&pairs);
+            assert!(problems.contains(problem) && !problems.contains("hunter2"), "{problems}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod dead_letters;
 mod ledger;
 mod profile_keys;
 mod sessions;
+mod snapshot_objects;
 mod snapshots;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub(crate) use dead_letters::{ArchivedLetter, Decision, LetterFilter, LetterStat
 pub(crate) use ledger::{Acceptance, CommandRecord, Ending, FinalState, Late, Signer};
 pub(crate) use profile_keys::{Erasure, WrappedHeader, WrappedKey};
 pub(crate) use sessions::{Desired, SessionRow, StatusWrite};
+pub(crate) use snapshot_objects::ForgottenObject;
 pub(crate) use snapshots::{Complete, Newest, SnapshotRow};
 
 /// Connections of one worker: claims, ledger rows and status rows are short, so few are enough.

@@ -22,6 +22,7 @@ mod intake;
 mod lease;
 mod leash;
 mod letter;
+mod objects;
 mod session;
 mod settle;
 mod snapshot;

@@ -1,4 +1,5 @@
-//! A session's profile in the database, sealed: saved when its browser has closed, restored where it was never seen.
+//! A session's profile in the database or an object store, sealed: saved when its browser has closed, restored where it was
+//! never seen.
 //!
 //! ```text
 //! claim ─▶ choose ──the disk has the newest──────────────▶ mark the directory with our fence ─▶ browser
@@ -10,6 +11,7 @@
 //! flat whatever a profile weighs. Nothing is saved from a running browser: a copy of a profile in use does not always open.
 //! Without a ring of profile keys there are no snapshots, and everything else goes on.
 
+mod objects;
 mod place;
 mod restoring;
 mod saving;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use wafleet_profile::archive::Limits;
 use wafleet_profile::container::Binding;
 use wafleet_profile::keys::Ring;
@@ -28,7 +31,9 @@ use crate::counters::Counters;
 use crate::database::{Database, Newest};
 use crate::lease::{Fenced, Lease};
 use crate::logging::chain;
+use crate::objects::Objects;
 use crate::world::{World, unix_time};
+pub(crate) use objects::clean as clean_objects;
 use place::{Choice, Old, Place};
 pub(crate) use restoring::RestoreError;
 use restoring::{RESTORE_LIMIT, Restored};
@@ -40,6 +45,10 @@ const LIMITS: Limits = Limits { bytes: 1_000_000_000, entries: 50_000 };
 const KEPT_ASIDE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What a worker that was killed was unpacking is of no use to anybody; so long nobody unpacks.
 const KEPT_PARTIAL: Duration = Duration::from_secs(24 * 3600);
+/// How often objects are looked for that nobody needs; each save looks as well.
+const CLEAN_EVERY: Duration = Duration::from_secs(600);
+/// How long the last look, of a worker that ends, may take. What is left is found by the next worker.
+const LAST_CLEAN_LIMIT: Duration = Duration::from_secs(5);
 /// Beginning of the name of a directory for a browser on an empty profile, in a session's directory.
 pub(crate) const SCRATCH: &str = "scratch-";
 /// Chunks between the disk's side and the store's side.
@@ -54,6 +63,7 @@ pub(crate) struct Snapshots {
     lease: Lease,
     workspace: u64,
     session: SessionId,
+    objects: Option<Arc<Objects>>,
     /// The generation that the profile on the disk was restored from, while it has not proven itself: only older ones can
     /// help then. Otherwise above all of them.
     suspect: Arc<AtomicU64>,
@@ -78,6 +88,7 @@ impl Snapshots {
             lease: lease.clone(),
             workspace: workspace.get(),
             session: session.clone(),
+            objects: world.objects.clone(),
             suspect: Arc::new(AtomicU64::new(u64::MAX)),
         })
     }
@@ -185,4 +196,18 @@ pub(crate) fn sweep_aside(root: &Path) -> std::io::Result<u64> {
         deleted += Place::new(&directory).sweep(now, KEPT_ASIDE, KEPT_PARTIAL)?;
     }
     Ok(deleted)
+}
+
+/// Deletes the objects of snapshots that are gone, again and again until `stop`, and once more then.
+pub(crate) async fn keep_objects_clean(world: World, stop: CancellationToken) {
+    let Some(store) = &world.objects else { return };
+    let cleaning = async {
+        loop {
+            objects::clean_quietly(store, &world.database).await;
+            tokio::time::sleep(CLEAN_EVERY).await;
+        }
+    };
+    tokio::select! { () = stop.cancelled() => {}, () = cleaning => {} }
+    // The last saves of the sessions have made older ones superfluous.
+    let _ = tokio::time::timeout(LAST_CLEAN_LIMIT, objects::clean_quietly(store, &world.database)).await;
 }

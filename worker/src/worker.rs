@@ -24,6 +24,7 @@ use crate::health::Vitals;
 use crate::lease::Leases;
 use crate::leash::Leash;
 use crate::logging::chain;
+use crate::objects::Objects;
 use crate::snapshot;
 use crate::supervisor::Supervisor;
 use crate::world::World;
@@ -64,6 +65,7 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
         config.lease_ttl,
         config.claim_interval,
     )?;
+    let objects = config.object_store.as_ref().map(Objects::new).transpose()?.map(Arc::new);
     let counters = Arc::new(Counters::default());
     let (publisher, publisher_task) = publisher::channel(&config, &counters);
     let (link_sender, connection) = watch::channel(None);
@@ -79,6 +81,7 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
         counters,
         process: format!("{}#{:016x}", config.worker_id, rand::random::<u64>()).into(),
         others: Arc::default(),
+        objects,
     };
     let vitals = Arc::new(Vitals::new(world.clone())?);
     tracing::info!(worker_id = %config.worker_id, capacity = config.capacity, site = %config.browser.site, version = env!("CARGO_PKG_VERSION"), "worker starts");
@@ -109,10 +112,14 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     }
     let controlling = tokio::spawn(control::serve(world.clone(), drain.clone()));
     let archiving = tokio::spawn(archivist::serve(world.clone(), drain.clone()));
+    let cleaning_stop = CancellationToken::new();
+    let cleaning = tokio::spawn(snapshot::keep_objects_clean(world.clone(), cleaning_stop.clone()));
     Supervisor::new(world.clone(), Arc::clone(&vitals)).run(drain.clone(), kill.clone()).await;
     let settled = async {
         let _ = controlling.await;
         let _ = archiving.await;
+        cleaning_stop.cancel();
+        let _ = cleaning.await;
         // The last events are confirmed before the connection closes.
         link_stop.cancel();
         let _ = consuming.await;

@@ -11,6 +11,7 @@ use crate::counters::Counters;
 use crate::database::Database;
 use crate::lease::Leases;
 use crate::leash::Leash;
+use crate::objects::Objects;
 
 /// Handles to the world outside. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub(crate) struct World {
     pub(crate) process: Arc<str>,
     /// Other workers are there, as far as the claim loop knows.
     pub(crate) others: Arc<AtomicBool>,
+    /// The S3-compatible store, where one is configured.
+    pub(crate) objects: Option<Arc<Objects>>,
 }
 
 /// The wall clock, as time since the Unix epoch. Used for what leaves the process; deadlines use monotonic clocks.

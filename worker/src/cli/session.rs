@@ -14,6 +14,9 @@ use super::{Target, Waiting};
 use crate::config::{Config, Erasing, Settings};
 use crate::database::{Database, Erasure};
 use crate::lease::Leases;
+use crate::logging::chain;
+use crate::objects::Objects;
+use crate::snapshot;
 use crate::story::{qr_picture, sentence};
 
 /// An erasure claims nothing; this is only what a lease would be given.
@@ -72,8 +75,8 @@ pub(super) enum SessionCommand {
         waiting: Waiting,
     },
     /// Erase what was saved of a stopped session: its own key is destroyed, which makes every copy of its profiles
-    /// unreadable, and its snapshots and its directory on this machine are deleted. Other machines delete theirs when a
-    /// worker starts there. Cannot be undone; the phone has to link again.
+    /// unreadable, and its snapshots, their objects and its directory on this machine are deleted. Other machines delete
+    /// theirs when a worker starts there. Cannot be undone; the phone has to link again.
     ///
     /// A backup of the database that holds the key's row can still be read with the ring: it has to expire as well.
     #[command(after_help = "Example:\n  wafleet session erase shop --workspace 1 --why 'request 4711' --by anna")]
@@ -222,7 +225,7 @@ async fn follow(
 async fn erase(settings: &Settings, target: &Target, why: &str, by: &str) -> anyhow::Result<ExitCode> {
     ensure!(!why.is_empty() && why.chars().count() <= 512, "--why needs 1 to 512 characters");
     ensure!(!by.is_empty() && by.chars().count() <= 100, "--by needs 1 to 100 characters");
-    let Erasing { database_url, redis, profile_root } = Config::for_erasure(settings)?;
+    let Erasing { database_url, redis, profile_root, object_store } = Config::for_erasure(settings)?;
     let (workspace, session) = (target.workspace.get(), target.session.as_str());
     let database = Database::new(&database_url)?;
     // A worker that was killed leaves its name in the database, and in Redis a lease that ends by itself.
@@ -242,6 +245,16 @@ async fn erase(settings: &Settings, target: &Target, why: &str, by: &str) -> any
         ),
     };
     println!("session {session} of workspace {workspace}: its key is destroyed, {snapshots} saved profile(s) deleted");
+    match object_store.as_ref().map(Objects::new).transpose()? {
+        Some(objects) => match snapshot::clean_objects(&objects, &database).await {
+            Ok(deleted) => println!("deleted {deleted} object(s) from the object store"),
+            Err(error) => {
+                eprintln!("objects are still in the store, unreadable; a worker deletes them: {}", chain(&error))
+            }
+        },
+        None if snapshots > 0 => println!("objects of it, if there is an object store, are deleted by the next worker"),
+        None => {}
+    }
     let directory = profile_root.join(workspace.to_string()).join(session);
     match std::fs::remove_dir_all(&directory) {
         Ok(()) => println!("deleted {}", directory.display()),

@@ -1,4 +1,4 @@
-//! `wafleet_snapshots`, their chunks, and the key each session has of its own.
+//! `wafleet_snapshots`, their chunks (where no object store is used), and the key each session has of its own.
 //!
 //! ```text
 //! writing ──all chunks there, fence still the newest──▶ complete ──two newer ones──▶ deleted
@@ -23,7 +23,10 @@ pub(crate) struct SnapshotRow {
     pub(crate) generation: u64,
     pub(crate) fence: u64,
     pub(crate) header: Vec<u8>,
+    pub(crate) bytes: u64,
     pub(crate) chunks: u64,
+    /// The object that holds it; `None`: its chunks are rows.
+    pub(crate) object: Option<String>,
 }
 
 /// What the snapshots say about a profile that lies on a disk.
@@ -51,7 +54,9 @@ fn snapshot(row: &MySqlRow) -> Result<SnapshotRow, sqlx::Error> {
         generation: row.try_get("generation")?,
         fence: row.try_get("fence")?,
         header: row.try_get("header")?,
+        bytes: row.try_get("bytes")?,
         chunks: row.try_get("chunks")?,
+        object: row.try_get("object")?,
     })
 }
 
@@ -171,8 +176,9 @@ impl Database {
     /// # Errors
     /// The database is away.
     pub(crate) async fn restorable_snapshots(&self, session_id: &str) -> Result<Vec<SnapshotRow>, DatabaseError> {
-        let select = "SELECT id, generation, fence, header, chunks FROM wafleet_snapshots \
-                      WHERE session_id = ? AND state = 'complete' AND unlinked_at IS NULL ORDER BY generation DESC";
+        let select = "SELECT s.id, s.generation, s.fence, s.header, s.bytes, s.chunks, o.object FROM wafleet_snapshots AS s \
+                      LEFT JOIN wafleet_snapshot_objects AS o ON o.snapshot_id = s.id \
+                      WHERE s.session_id = ? AND s.state = 'complete' AND s.unlinked_at IS NULL ORDER BY s.generation DESC";
         let rows = sqlx::query(select).bind(session_id).fetch_all(&self.pool).await?;
         Ok(rows.iter().map(snapshot).collect::<Result<_, _>>()?)
     }

@@ -1,19 +1,20 @@
 //! From a generation to a directory: fetch, verify, unpack beside the profile, and only then take its place.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use wafleet_profile::archive::{self, UnpackError};
-use wafleet_profile::container::{Header, Keys, OpenError, Opener};
+use wafleet_profile::container::{Chunks, Header, Keys, OpenError, Opener};
 use wafleet_profile::keys::{SessionKey, SessionKeyError};
 
 use super::place::{Old, Place};
-use super::{CHUNKS_AHEAD, LIMITS, Snapshots};
+use super::{CHUNKS_AHEAD, LIMITS, Snapshots, objects};
 use crate::database::{DatabaseError, SnapshotRow};
 use crate::lease::Fenced;
 use crate::logging::chain;
+use crate::objects::ObjectError;
 
 /// How long a restore may hold up the start of a browser.
 pub(super) const RESTORE_LIMIT: Duration = Duration::from_secs(45);
@@ -32,6 +33,11 @@ pub(crate) enum RestoreError {
     KeyErased,
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// A matter of configuration as well.
+    #[error("the saved profile lies in an object store, and none is configured")]
+    NoObjectStore,
     #[error(transparent)]
     Fenced(#[from] Fenced),
     #[error("the session's directory cannot be changed")]
@@ -104,18 +110,23 @@ impl Snapshots {
     ) -> Result<(u64, PathBuf), RestoreError> {
         let header = Header::parse(&row.header)?;
         let restored = place.fresh()?;
-        let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD);
+        let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
         let unpacking = {
             let (this, key, generation, fence) = (self.clone(), key.clone(), row.generation, row.fence);
-            let target = restored.clone();
+            let (target, rows) = (restored.clone(), row.object.is_none());
             tokio::task::spawn_blocking(move || {
                 let keys = Keys { ring: &this.ring, session: &key };
-                let chunks = std::iter::from_fn(move || receiver.blocking_recv());
+                let pieces = Pieces { receiver, piece: io::Cursor::default() };
+                let chunks: Box<dyn Iterator<Item = io::Result<Vec<u8>>>> =
+                    if rows { Box::new(pieces) } else { Box::new(Chunks::new(pieces)) };
                 let opener = Opener::new(&header, keys, &this.binding(generation, fence), chunks)?;
                 archive::unpack(opener, &target, LIMITS).map_err(RestoreError::Unpack)
             })
         };
-        let fed = self.feed_rows(row, &sender).await;
+        let fed = match &row.object {
+            Some(object) => self.feed_object(row, object, &sender).await,
+            None => self.feed_rows(row, &sender).await,
+        };
         if fed.is_err() {
             // Rather than end there, as if nothing more were to come. Whoever has stopped listening says why itself.
             let _ = sender.send(Err(io::Error::other("the rest could not be read"))).await;
@@ -142,6 +153,49 @@ impl Snapshots {
             }
         }
         Ok(())
+    }
+
+    async fn feed_object(
+        &self,
+        row: &SnapshotRow,
+        object: &str,
+        sink: &mpsc::Sender<io::Result<Vec<u8>>>,
+    ) -> Result<(), RestoreError> {
+        let store = self.objects.as_ref().ok_or(RestoreError::NoObjectStore)?;
+        match objects::download(store, object, sink).await? {
+            Some(size) if size == row.bytes => Ok(()),
+            Some(_) => Err(OpenError::Malformed("its object has another size").into()),
+            None => Err(OpenError::Malformed("its object is gone").into()),
+        }
+    }
+}
+
+/// What comes from the store, a piece at a time: as an iterator, or as one stream.
+struct Pieces {
+    receiver: mpsc::Receiver<io::Result<Vec<u8>>>,
+    piece: io::Cursor<Vec<u8>>,
+}
+
+impl Iterator for Pieces {
+    type Item = io::Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.receiver.blocking_recv()
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.piece.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            match self.next() {
+                Some(piece) => self.piece = io::Cursor::new(piece?),
+                None => return Ok(0),
+            }
+        }
     }
 }
 

@@ -10,11 +10,13 @@ use wafleet_profile::archive::{self, PackError, Packed};
 use wafleet_profile::container::{Keys, Sealer};
 use wafleet_profile::keys::{SessionKey, SessionKeyError};
 
+use super::objects::{self, UploadError};
 use super::place::Place;
 use super::{CHUNKS_AHEAD, LIMITS, Snapshots};
 use crate::database::{Complete, DatabaseError};
 use crate::lease::Fenced;
 use crate::logging::chain;
+use crate::objects::Objects;
 
 /// How long a save may hold up the release of a session. 100 MB take 4 s to seal on two busy cores.
 const SAVE_LIMIT: Duration = Duration::from_secs(25);
@@ -28,6 +30,8 @@ pub(crate) enum SaveError {
     Key(#[from] SessionKeyError),
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Upload(#[from] UploadError),
     #[error(transparent)]
     Fenced(#[from] Fenced),
     #[error("saving took longer than {} s", SAVE_LIMIT.as_secs())]
@@ -68,6 +72,10 @@ impl Snapshots {
         };
         match saved {
             Ok((generation, packed, complete)) => {
+                if let Some(store) = self.objects.clone() {
+                    let database = self.database.clone();
+                    tokio::spawn(async move { objects::clean_quietly(&store, &database).await });
+                }
                 self.counters.count("snapshots", "saved");
                 tracing::info!(
                     generation,
@@ -113,7 +121,11 @@ impl Snapshots {
         let (session, sealed) = (self.session.as_str(), header.to_bytes());
         let begun = self.database.begin_snapshot(session, generation, fence, header.key_id(), &sealed).await?;
         let id = begun.ok_or(Fenced)?;
-        let stored = self.store_rows(id, &mut chunks).await;
+        let binding = self.binding(generation, fence);
+        let stored = match &self.objects {
+            Some(store) => self.store_object(store, id, &objects::key(&binding), &mut chunks).await,
+            None => self.store_rows(id, &mut chunks).await,
+        };
         drop(chunks); // lets the packing end if storing failed
         let packed = packing.await.map_err(|_| SaveError::Panicked)?;
         let result = match (stored, packed) {
@@ -148,6 +160,24 @@ impl Snapshots {
             self.database.add_chunk(id, sum.chunks, &chunk).await?;
             sum.add(&chunk);
         }
+        Ok(sum.complete())
+    }
+
+    async fn store_object(
+        &self,
+        store: &Objects,
+        id: u64,
+        key: &str,
+        chunks: &mut mpsc::Receiver<Vec<u8>>,
+    ) -> Result<Complete, SaveError> {
+        let note = self.database.note_object(id, key).await?;
+        let mut sum = Sum::default();
+        objects::upload(store, &self.database, note, key, chunks, |chunk| {
+            self.lease.prove()?;
+            sum.add(chunk);
+            Ok(())
+        })
+        .await?;
         Ok(sum.complete())
     }
 
