@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use wafleet_protocol::command::{Command, Content, MessageSend};
+use wafleet_protocol::command::{Command, MessageSend};
 use wafleet_protocol::id::{CommandId, SessionId, WorkspaceId};
 use wafleet_protocol::signing::{
     Audience, CONTENT_TYPE, Claims, HeaderValue, Keyring, RawProperties, Role, Scope, Secret, Signed, SigningKey, sign,
@@ -17,11 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keyring = Keyring::new(vec![key.clone()])?;
     let (id, session): (CommandId, SessionId) = ("01JD0000000000000000000001".parse()?, "support-01".parse()?);
     let workspace = WorkspaceId::new(7)?;
-    let command = Command::MessageSend(MessageSend {
-        to: "4915112345678".parse()?,
-        content: Content::Text { text: "x".repeat(925).try_into()? },
-        reference: None,
-    });
+    let command = Command::MessageSend(MessageSend::text("4915112345678".parse()?, "x".repeat(925).try_into()?));
     let body = wafleet_protocol::command::CommandBody::new(&command, None).to_bytes();
     let claims = Claims::command(&command, &id, workspace, &session, NOW, NOW + 86_400);
     let pairs = sign(&key, &claims, &body).to_pairs();

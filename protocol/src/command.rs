@@ -15,16 +15,18 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::id::{ChatId, PhoneNumber, SessionId, WorkerId};
+use crate::id::{ChatId, MessageKey, PhoneNumber, SessionId, WorkerId};
 use crate::json::{self, Fields, Nul};
 use crate::lane::Lane;
 use crate::metadata::Metadata;
 use crate::rejection::Rejection;
 use crate::topology;
 
+mod content;
 mod text;
 
-pub use text::{MessageText, Reference, TextError};
+pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
+pub use text::{Line, MessageText, Reference, TextError};
 
 /// The version of every command type so far.
 pub const VERSION: u64 = 1;
@@ -81,19 +83,11 @@ pub struct MessageSend {
     /// What to send, by `kind`.
     #[serde(flatten)]
     pub content: Content,
+    /// The key of the message that it answers, as `message.received` and `message.sent` tell it; shown above the message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageKey>,
     /// The caller's own name for the message, echoed in `message.sent` and every `message.ack` of it.
     pub reference: Option<Reference>,
-}
-
-/// What a message holds, told apart by `kind`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Content {
-    /// Plain text, with WhatsApp's own marks for bold and the like.
-    Text {
-        /// The text.
-        text: MessageText,
-    },
 }
 
 impl Command {
@@ -192,13 +186,24 @@ impl Command {
 }
 
 impl MessageSend {
+    /// A message that answers none and has no name.
+    pub fn new(to: ChatId, content: Content) -> Self {
+        Self { to, content, reply_to: None, reference: None }
+    }
+
+    /// A plain text that answers none and has no name.
+    pub fn text(to: ChatId, text: MessageText) -> Self {
+        Self::new(to, Content::Text(Text::plain(text)))
+    }
+
     fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
         let to = data.parsed("to")?;
-        let content = match data.text("kind")?.as_str() {
-            "text" => Content::Text { text: data.parsed("text")? },
-            _ => return Err(data.invalid("kind", "must be \"text\"")),
-        };
-        Ok(Self { to, content, reference: data.optional_parsed("reference")? })
+        let content = Content::from_fields(data)?;
+        let reply_to = data.optional_parsed("reply_to")?;
+        if reply_to.is_some() && matches!(content, Content::Forward(_)) {
+            return Err(data.invalid("reply_to", "cannot stand with a forwarded message"));
+        }
+        Ok(Self { to, content, reply_to, reference: data.optional_parsed("reference")? })
     }
 }
 
@@ -296,7 +301,8 @@ mod tests {
         let text = "💬".repeat(MessageText::MAX_CHARS);
         let body =
             format!(r#"{{"type":"message.send","version":1,"data":{{"to":"49151","kind":"text","text":"{text}"}}}}"#);
-        let Command::MessageSend(MessageSend { content: Content::Text { text: parsed }, .. }) = parse(&body) else {
+        let Command::MessageSend(MessageSend { content: Content::Text(Text { text: parsed, .. }), .. }) = parse(&body)
+        else {
             panic!("a message");
         };
         assert_eq!(parsed.as_str(), text);

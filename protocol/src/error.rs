@@ -106,6 +106,12 @@ error_codes! {
     Superseded = "superseded",
     /// The recipient is not on WhatsApp.
     RecipientNotFound = "recipient_not_found",
+    /// The command names a message that this session does not have.
+    MessageNotFound = "message_not_found",
+    /// The command names a chat or group that this session does not have.
+    ChatNotFound = "chat_not_found",
+    /// WhatsApp does not allow this here: not an own message, too late, not an administrator, ….
+    NotAllowed = "not_allowed",
     /// WhatsApp refused the message.
     MessageRefused = "message_refused",
     /// WhatsApp's page, as it is today, lacks what this command needs; see `runtime.incompatible`.
@@ -142,6 +148,9 @@ impl ErrorCode {
             | Self::NotTaken
             | Self::Superseded
             | Self::RecipientNotFound
+            | Self::MessageNotFound
+            | Self::ChatNotFound
+            | Self::NotAllowed
             | Self::MessageRefused
             | Self::Incompatible
             | Self::Internal => ErrorClass::Failed,

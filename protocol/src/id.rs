@@ -17,7 +17,7 @@ mod event_id;
 mod whatsapp;
 
 pub use event_id::EventId;
-pub use whatsapp::{ChatId, ChatKind, MessageId, PhoneNumber};
+pub use whatsapp::{ChatId, ChatKind, MessageId, MessageKey, PhoneNumber};
 
 /// Why a text is not the identifier it should be. Never contains the text itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

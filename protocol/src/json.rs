@@ -254,6 +254,63 @@ impl Fields {
         value.as_u64().ok_or_else(|| self.invalid(name, "must be a whole number"))
     }
 
+    /// A number that must be there.
+    pub(crate) fn number(&mut self, name: &str) -> Result<f64, Rejection> {
+        let value = self.take(name).ok_or_else(|| self.invalid(name, "is missing"))?;
+        value.as_f64().ok_or_else(|| self.invalid(name, "must be a number"))
+    }
+
+    /// A yes or no, or `None` when it is absent or `null`.
+    pub(crate) fn optional_flag(&mut self, name: &str) -> Result<Option<bool>, Rejection> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(flag)),
+            Some(_) => Err(self.invalid(name, "must be true or false")),
+        }
+    }
+
+    /// A list of `min` to `max` items. Absent, `null` and empty are the same.
+    pub(crate) fn list(&mut self, name: &str, min: usize, max: usize) -> Result<Vec<Value>, Rejection> {
+        let items = match self.take(name) {
+            None => Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(_) => return Err(self.invalid(name, "must be a list")),
+        };
+        match items.len() {
+            0 if min > 0 => Err(self.invalid(name, "is missing")),
+            count if count < min => Err(self.invalid(name, &format!("must hold at least {min} items"))),
+            count if count > max => Err(self.invalid(name, &format!("must hold at most {max} items"))),
+            _ => Ok(items),
+        }
+    }
+
+    /// A list of texts of a form of their own; absent, `null` and empty are the same.
+    pub(crate) fn parsed_list<T>(&mut self, name: &str, min: usize, max: usize) -> Result<Vec<T>, Rejection>
+    where
+        T: TryFrom<String, Error: fmt::Display>,
+    {
+        let items = self.list(name, min, max)?.into_iter().enumerate();
+        items
+            .map(|(index, item)| match item {
+                Value::String(text) => {
+                    T::try_from(text).map_err(|error| self.invalid_item(name, index, &format!("is {error}")))
+                }
+                _ => Err(self.invalid_item(name, index, "must be a string")),
+            })
+            .collect()
+    }
+
+    /// A list of `min` to `max` objects, each to be taken apart.
+    pub(crate) fn objects(&mut self, name: &str, min: usize, max: usize) -> Result<Vec<Fields>, Rejection> {
+        let items = self.list(name, min, max)?.into_iter().enumerate();
+        items.map(|(index, item)| Fields::new(&format!("{}[{index}]", self.path_of(name)), item)).collect()
+    }
+
+    /// A refusal that names an item of a list.
+    pub(crate) fn invalid_item(&self, name: &str, index: usize, why: &str) -> Rejection {
+        invalid(&format!("{}[{index}]", self.path_of(name)), why)
+    }
+
     /// Refuses any field that was not taken.
     pub(crate) fn finish(self) -> Result<(), Rejection> {
         match self.object.keys().next() {
@@ -262,10 +319,14 @@ impl Fields {
         }
     }
 
+    fn path_of(&self, name: &str) -> String {
+        let name = presentable(name);
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
     /// A refusal that names the field.
     pub(crate) fn invalid(&self, name: &str, why: &str) -> Rejection {
-        let name = presentable(name);
-        if self.path.is_empty() { invalid(name, why) } else { invalid(&format!("{}.{name}", self.path), why) }
+        invalid(&self.path_of(name), why)
     }
 }
 

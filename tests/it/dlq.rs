@@ -10,7 +10,7 @@ use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicNackOptions};
 use serde_json::Value;
 use wafleet_imitation::{Imitation, Number, Options, Phone};
-use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
+use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandResult, Event, Outcome, SessionStatus};
 use wafleet_protocol::id::CommandId;
@@ -115,8 +115,7 @@ fn fields(letters: &[Value], name: &str) -> Vec<String> {
 }
 
 fn message(to: &Number, text: &str) -> Result<Command> {
-    let content = Content::Text { text: text.try_into()? };
-    Ok(Command::MessageSend(MessageSend { to: to.to_string().parse()?, content, reference: None }))
+    Ok(Command::MessageSend(MessageSend::text(to.to_string().parse()?, text.try_into()?)))
 }
 
 /// No page is opened in these tests: no session is started.

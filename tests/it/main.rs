@@ -9,6 +9,7 @@ mod control;
 mod dlq;
 mod faults;
 mod harness;
+mod kinds;
 mod linking;
 mod main_job;
 mod manifests;

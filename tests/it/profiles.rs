@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use wafleet_imitation::{Number, Options, Phone};
-use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
+use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::event::{Cause, Event, Outcome, SessionStatus};
 use wafleet_tests::fleet::{Letter, Target, Worker, WorkerBuilder};
 use wafleet_tests::stage::Stage;
@@ -127,8 +127,7 @@ impl Linked {
 
     /// A command that sends a text to Ben.
     pub(crate) fn letter(&self, text: &str) -> Result<Letter> {
-        let content = Content::Text { text: text.to_owned().try_into()? };
-        let send = Command::MessageSend(MessageSend { to: BEN.parse()?, content, reference: None });
+        let send = Command::MessageSend(MessageSend::text(BEN.parse()?, text.to_owned().try_into()?));
         self.stage.host.letter(&self.target, &send)
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use wafleet_imitation::{Imitation, Options, Phone};
-use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
+use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::event::{Envelope, Event, SessionQr, SessionStatus, SessionStatusChanged};
 
 use crate::fleet::{Fleet, Host, PATIENCE, Target, WorkerBuilder};
@@ -93,8 +93,7 @@ impl Stage {
 /// # Errors
 /// When `to` is no address or the text is none.
 pub fn text(to: &str, text: &str) -> anyhow::Result<Command> {
-    let content = Content::Text { text: text.try_into()? };
-    Ok(Command::MessageSend(MessageSend { to: to.parse()?, content, reference: None }))
+    Ok(Command::MessageSend(MessageSend::text(to.parse()?, text.try_into()?)))
 }
 
 /// As [`text`], with the caller's own name for the message.
@@ -102,7 +101,6 @@ pub fn text(to: &str, text: &str) -> anyhow::Result<Command> {
 /// # Errors
 /// As for [`text`], or when the name is none.
 pub fn text_with_reference(to: &str, text: &str, reference: &str) -> anyhow::Result<Command> {
-    let content = Content::Text { text: text.try_into()? };
     let reference = Some(reference.to_owned().try_into()?);
-    Ok(Command::MessageSend(MessageSend { to: to.parse()?, content, reference }))
+    Ok(Command::MessageSend(MessageSend { reference, ..MessageSend::text(to.parse()?, text.try_into()?) }))
 }

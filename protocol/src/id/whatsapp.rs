@@ -143,6 +143,57 @@ impl MessageId {
 text_identifier!(MessageId);
 plain_debug!(MessageId);
 
+/// WhatsApp's key of one message, as events tell it: `true|false_<chat>_<id>`, in groups with `_<participant>` behind.
+/// `true` is an own message. `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageKey(String);
+
+impl MessageKey {
+    /// The accepted form.
+    pub const PATTERN: &'static str =
+        "^(true|false)_[0-9-]{1,40}@(c\\.us|lid|g\\.us)_[A-Za-z0-9.-]{1,128}(_[0-9:]{1,40}@(c\\.us|lid))?$";
+
+    /// Whether it is a message of one's own.
+    pub fn is_own(&self) -> bool {
+        self.0.starts_with("true_")
+    }
+
+    /// The chat the message is in.
+    pub fn chat(&self) -> &str {
+        self.0.split('_').nth(1).unwrap_or_default()
+    }
+
+    fn check(text: &str) -> Result<Self, IdError> {
+        const KIND: &str = "message key";
+        check_text(KIND, text, 256, "0-9A-Za-z@._:-", |b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'@' | b'.' | b'_' | b':' | b'-')
+        })?;
+        let wrong =
+            IdError { kind: KIND, fault: IdFault::WrongForm { form: "true|false_<chat>_<id>[_<participant>]" } };
+        let is_of = |id: &str, servers: &[&str], device: bool| {
+            id.split_once('@').is_some_and(|(user, server)| {
+                servers.contains(&server)
+                    && (1..=40).contains(&user.len())
+                    && user.bytes().all(|b| b.is_ascii_digit() || b == if device { b':' } else { b'-' })
+            })
+        };
+        let parts: Vec<&str> = text.split('_').collect();
+        let (direction, chat, id, participant) = match parts[..] {
+            [direction, chat, id] => (direction, chat, id, None),
+            [direction, chat, id, participant] => (direction, chat, id, Some(participant)),
+            _ => return Err(wrong),
+        };
+        let accepted = matches!(direction, "true" | "false")
+            && is_of(chat, &["c.us", "lid", "g.us"], false)
+            && (1..=128).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+            && participant.is_none_or(|participant| is_of(participant, &["c.us", "lid"], true));
+        if accepted { Ok(Self(text.to_owned())) } else { Err(wrong) }
+    }
+}
+text_identifier!(MessageKey);
+redacted_debug!(MessageKey);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +244,34 @@ mod tests {
         }
         let long = "1".repeat(10_000);
         assert_eq!(long.parse::<ChatId>().map_err(|error| error.fault), Err(IdFault::TooLong { max: 41 }));
+    }
+
+    #[test]
+    fn keys_are_read_as_events_tell_them() {
+        for (text, own, chat) in [
+            ("false_4915187654321@c.us_3A0123456789ABCDEF01", false, "4915187654321@c.us"),
+            ("true_123456789012345@lid_3EB009448147C432ACD440", true, "123456789012345@lid"),
+            ("false_120363012345678901@g.us_3A01_987654321098765@lid", false, "120363012345678901@g.us"),
+            ("true_4915112345678-1600000000@g.us_3EB0-1.2_4915112345678:3@c.us", true, "4915112345678-1600000000@g.us"),
+        ] {
+            let key: MessageKey = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((key.is_own(), key.chat()), (own, chat));
+        }
+        for text in [
+            "",
+            "3EB009448147C432ACD440",
+            "maybe_1@lid_AA",
+            "true_1@lid",
+            "true_1@lid_",
+            "true_@lid_AA",
+            "true_1@lid_AA_",
+            "true_1@lid_AA_2@lid_3",
+            "true_1@newsletter_AA",
+            "true_1@lid_A A",
+            "true_1@g.us_AA_2@g.us",
+        ] {
+            assert!(text.parse::<MessageKey>().is_err(), "{text}");
+        }
     }
 
     #[test]

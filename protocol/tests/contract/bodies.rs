@@ -317,8 +317,87 @@ fn misfilled() -> Vec<Case> {
     ]
 }
 
+/// Kinds of messages, each with something wrong.
+fn misfilled_kinds() -> Vec<Case> {
+    let of = |kind: &str, rest: &str| send(&format!(r#"{{"to":"4915112345678","kind":"{kind}"{rest}}}"#));
+    let refused = |name, kind: &str, rest: &str, path| field(name, "message.send", of(kind, rest), path);
+    let many = |count: usize| vec![r#""4915112345678""#; count].join(",");
+    vec![
+        refused("buttons, which people would not see", "buttons", r#","text":"x""#, "data.kind"),
+        refused("a list, which people would not see", "list", r#","text":"x""#, "data.kind"),
+        refused(
+            "a mention of a group",
+            "text",
+            r#","text":"x","mentions":["120363012345678901@g.us"]"#,
+            "data.mentions",
+        ),
+        refused(
+            "a mention of nobody",
+            "text",
+            r#","text":"x","mentions":["4915112345678","Bert"]"#,
+            "data.mentions[1]",
+        ),
+        refused("mentions as a text", "text", r#","text":"x","mentions":"4915112345678""#, "data.mentions"),
+        refused(
+            "more mentions than a group has members",
+            "text",
+            &format!(r#","text":"x","mentions":[{}]"#, many(1_025)),
+            "data.mentions",
+        ),
+        refused("a preview of something", "text", r#","text":"x","link_preview":"yes""#, "data.link_preview"),
+        refused(
+            "an answer to an id alone",
+            "text",
+            r#","text":"x","reply_to":"3EB009448147C432ACD440""#,
+            "data.reply_to",
+        ),
+        refused("no latitude", "location", r#","longitude":1"#, "data.latitude"),
+        refused("a latitude beyond the pole", "location", r#","latitude":90.1,"longitude":1"#, "data.latitude"),
+        refused("a longitude as a text", "location", r#","latitude":1,"longitude":"1""#, "data.longitude"),
+        refused(
+            "a place that opens a script",
+            "location",
+            r#","latitude":1,"longitude":1,"url":"javascript:x""#,
+            "data.url",
+        ),
+        refused("a place on two lines", "location", r#","latitude":1,"longitude":1,"name":"a\nb""#, "data.name"),
+        refused("no cards", "contact", r#","contacts":[]"#, "data.contacts"),
+        refused("a card as a text", "contact", r#","contacts":["Anna"]"#, "data.contacts[0]"),
+        refused("a card without a number", "contact", r#","contacts":[{"name":"Anna"}]"#, "data.contacts[0].phone"),
+        refused(
+            "a card with a number and a vCard",
+            "contact",
+            r#","contacts":[{"name":"A","phone":"4915112345678"},{"name":"B","phone":"4915112345678","vcard":"BEGIN:VCARD\nEND:VCARD"}]"#,
+            "data.contacts[1].phone",
+        ),
+        refused(
+            "a vCard that is none",
+            "contact",
+            r#","contacts":[{"name":"A","vcard":"VERSION:3.0"}]"#,
+            "data.contacts[0].vcard",
+        ),
+        refused(
+            "a card with too much",
+            "contact",
+            r#","contacts":[{"name":"A","phone":"4915112345678","fax":"1"}]"#,
+            "data.contacts[0].fax",
+        ),
+        refused("a question without answers", "poll", r#","question":"x""#, "data.options"),
+        refused("a question with one answer", "poll", r#","question":"x","options":["a"]"#, "data.options"),
+        refused("the same answer twice", "poll", r#","question":"x","options":["a","a"]"#, "data.options"),
+        refused("an empty answer", "poll", r#","question":"x","options":["a",""]"#, "data.options[1]"),
+        refused("nothing to pass on", "forward", "", "data.message"),
+        refused(
+            "an answer that is passed on",
+            "forward",
+            r#","message":"true_1@lid_AA","reply_to":"true_1@lid_AA""#,
+            "data.reply_to",
+        ),
+    ]
+}
+
 fn cases() -> Vec<Case> {
-    malformed().into_iter().chain(mistyped()).chain(misfilled()).collect()
+    malformed().into_iter().chain(mistyped()).chain(misfilled()).chain(misfilled_kinds()).collect()
 }
 
 #[test]

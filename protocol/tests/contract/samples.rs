@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use wafleet_protocol::command::{Command, Content, MessageSend, SessionLinkCode, SessionMove, SessionStart};
+use wafleet_protocol::command::{
+    Card, CardDetails, Command, Contacts, Content, Degrees, Forward, Location, MessageSend, Poll, SessionLinkCode,
+    SessionMove, SessionStart, Text,
+};
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
     AckName, Authoritative, Cause, CommandError, CommandResult, Envelope, Event, Health, Message, MessageAck,
     MessageSent, MessageSource, Outcome, Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage,
     SessionCode, SessionQr, SessionStatus, SessionStatusChanged,
 };
-use wafleet_protocol::id::{CommandId, EventId, MessageId, SessionId, WorkspaceId};
+use wafleet_protocol::id::{CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
 use wafleet_protocol::timestamp::Timestamp;
 
@@ -18,12 +21,11 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
     let metadata = Metadata::parse(r#"{"campaign":17,"rate":1.0,"tags":["a","ü"],"empty":[]}"#).expect("an object");
     let send = |to: &str, text: &str, reference: Option<&str>| {
         Command::MessageSend(MessageSend {
-            to: to.parse().expect("a chat"),
-            content: Content::Text { text: text.try_into().expect("a text") },
             reference: reference.map(|reference| reference.try_into().expect("a reference")),
+            ..MessageSend::text(to.parse().expect("a chat"), text.try_into().expect("a text"))
         })
     };
-    vec![
+    let mut commands = vec![
         ("session.start", Command::SessionStart(SessionStart { pairing_phone: None }), None),
         (
             "session.start-by-code",
@@ -47,7 +49,53 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
         ("message.send", send("4915112345678", "Grüße 👋\nzweite Zeile", Some("order-4711")), Some(metadata)),
         ("message.send-to-lid", send("123456789012345@lid", "Hallo", None), None),
         ("message.send-to-group", send("120363012345678901@g.us", "Hallo alle", None), None),
-    ]
+    ];
+    commands.extend(contents());
+    commands
+}
+
+/// `message.send` with every kind of content.
+fn contents() -> Vec<(&'static str, Command, Option<Metadata>)> {
+    let send = |content: Content| MessageSend::new("4915187654321".parse().expect("a chat"), content);
+    let line = |text: &str| text.try_into().expect("a line");
+    let key: MessageKey = "false_987654321098765@lid_3A0123456789ABCDEF01".parse().expect("a key");
+    let degrees = |number| Degrees::within(number, 180.0).expect("an angle");
+    let mention = Content::Text(Text {
+        text: "Hallo @4915187654321 und @987654321098765: https://example.com/".try_into().expect("a text"),
+        mentions: ["4915187654321", "987654321098765@lid"].map(|id| id.parse().expect("a person")).to_vec(),
+        link_preview: true,
+    });
+    let place = Location {
+        latitude: degrees(52.518611),
+        longitude: degrees(13.376111),
+        name: Some("Reichstag".try_into().expect("a line")),
+        address: Some("Platz der Republik 1, Berlin".try_into().expect("a line")),
+        url: Some("https://example.com/reichstag".try_into().expect("a line")),
+    };
+    let bare = Location { latitude: degrees(-33.0), longitude: degrees(0.5), name: None, address: None, url: None };
+    let vcard = "BEGIN:VCARD\nVERSION:3.0\nFN:Bernd\nEND:VCARD".try_into().expect("a text");
+    let cards = vec![
+        Card { name: line("Anna"), details: CardDetails::Phone("4915112345678".parse().expect("a number")) },
+        Card { name: line("Bernd"), details: CardDetails::Vcard(vcard) },
+    ];
+    let poll = Poll {
+        question: "Wann kommt ihr?".try_into().expect("a line"),
+        options: ["heute", "morgen"].map(|text| text.try_into().expect("a line")).to_vec(),
+        multiple: true,
+    };
+    let forward = Content::Forward(Forward { message: key.clone() });
+    let reply =
+        MessageSend { reply_to: Some(key), ..send(Content::Text(Text::plain("Hallo".try_into().expect("a text")))) };
+    let named = [
+        ("message.send-mentions", send(mention)),
+        ("message.send-location", send(Content::Location(place))),
+        ("message.send-location-bare", send(Content::Location(bare))),
+        ("message.send-contact", send(Content::Contact(Contacts { contacts: cards }))),
+        ("message.send-poll", send(Content::Poll(poll))),
+        ("message.send-forward", send(forward)),
+        ("message.send-reply", reply),
+    ];
+    named.into_iter().map(|(name, message)| (name, Command::MessageSend(message), None)).collect()
 }
 
 /// File name, envelope.

@@ -21,7 +21,12 @@ define('WAWebMsgModel', (exports) => {
     }
 
     msgContextInfo() {
-      return { quotedMsg: this.attributes, quotedStanzaID: this.id.id, quotedParticipant: this.sender };
+      return {
+        quotedMsg: this.attributes,
+        quotedStanzaID: this.id.id,
+        quotedParticipant: this.sender,
+        quotedRemoteJid: this.id.remote,
+      };
     }
   }
   exports.Msg = defineModel('msg', Msg);
@@ -57,6 +62,32 @@ define('PageMessages', (exports) => {
   const ID_FIELDS = ['from', 'to', 'author'];
   let arrivals = 0;
 
+  // What messages hold besides their body, by the real page's names. On the wire it is what the real page encrypts.
+  const CONTENT_FIELDS = [
+    ...['caption', 'mimetype', 'size', 'filename', 'duration', 'width', 'height', 'directPath', 'mediaKey', 'filehash'],
+    ...['lat', 'lng', 'loc', 'clientUrl', 'vcardFormattedName', 'vcardList'],
+    ...['pollName', 'pollOptions', 'pollSelectableOptionsCount'],
+    ...['subtype', 'title', 'description', 'canonicalUrl', 'matchedText', 'richPreviewType', 'thumbnail'],
+    ...['isForwarded', 'forwardingScore', 'mentionedJidList', 'quotedStanzaID', 'quotedParticipant', 'quotedMsg'],
+    ...['isViewOnce', 'isGif', 'latestEditMsgKey', 'latestEditSenderTimestampMs', 'star'],
+  ];
+  const QUOTED_FIELDS = ['type', 'body', 'caption', 'lat', 'lng', 'loc', 'pollName', 'vcardFormattedName'];
+  const plain = (value) => JSON.parse(JSON.stringify(value));
+  const pick = (from, names) =>
+    Object.fromEntries(names.filter((name) => from[name] != null).map((name) => [name, from[name]]));
+
+  exports.contentOf = (message) => {
+    const content = pick(message, CONTENT_FIELDS);
+    if (content.quotedMsg) content.quotedMsg = pick(content.quotedMsg, QUOTED_FIELDS);
+    return plain(content);
+  };
+  exports.contentFrom = (content) => {
+    const values = { ...content };
+    if (values.mentionedJidList) values.mentionedJidList = values.mentionedJidList.map(createWid);
+    if (values.quotedParticipant) values.quotedParticipant = createWid(values.quotedParticipant);
+    return values;
+  };
+
   // A row of the message table: plain data, in order of arrival.
   const toRow = (message) => {
     const row = {
@@ -64,13 +95,15 @@ define('PageMessages', (exports) => {
       chat: String(message.id.remote),
       arrival: Date.now() * 1000 + (arrivals++ % 1000),
     };
-    for (const name of ['type', 'body', 't', 'ack', 'notifyName', 'subtype']) row[name] = message[name];
+    for (const name of ['type', 'body', 't', 'ack', 'notifyName']) row[name] = message[name];
+    row.content = exports.contentOf(message);
     for (const name of ID_FIELDS) row[name] = message[name] && String(message[name]);
     return row;
   };
 
   exports.fromRow = (row) => {
-    const { chat, arrival, ...message } = row;
+    const { chat, arrival, content, ...plainFields } = row;
+    const message = { ...plainFields, ...exports.contentFrom(content) };
     message.id = MsgKey.fromString(row.id);
     for (const name of ID_FIELDS) message[name] = row[name] && createWid(row[name]);
     return message;

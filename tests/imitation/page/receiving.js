@@ -27,6 +27,7 @@ define('PageReceiving', () => {
       author: isGroup ? sender : undefined,
       type: message.kind,
       body: message.body,
+      ...use('PageMessages').contentFrom(message.content),
       t: message.t,
       ack: message.from_me ? 1 : 0,
       notifyName: message.name ?? '',

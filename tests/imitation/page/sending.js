@@ -37,6 +37,7 @@ define('PageOutbox', (exports) => {
         id: message.id.id,
         kind: message.type,
         body: message.body ?? '',
+        content: messages.contentOf(message),
         resent,
       });
       message.set('t', t);

@@ -160,9 +160,28 @@ defineStub('WAWebChatPinBridge', 'getNumChatsPinned');
 defineStub('WAWebSendMsgCreateFanoutStanza', 'createFanoutMsgStanza');
 defineStub('WAWebMediaDataUtils', 'processRawSticker', 'processRawAudioVideo');
 defineStub('WAWebProcessRawMedia', 'processRawMedia');
-defineStub('WAWebLinkPreviewChatAction', 'fetchLinkPreview', 'getLinkPreview');
-defineStub('WAWebGenMinimalLinkPreviewChatAction', 'genMinimalLinkPreview');
-defineStub('useWAWebLinkPreview', 'findFirstWebLink');
+
+// Previews of links. The real page asks WhatsApp; here a preview is made of the address itself. wa-js replaces
+// `genMinimalLinkPreview` on its exports object, so it is called through there.
+define('useWAWebLinkPreview', (exports) => {
+  exports.findFirstWebLink = (text) => {
+    const found = /https?:\/\/[^\s]+/.exec(text);
+    if (!found) return undefined;
+    const { host, protocol, pathname } = new URL(found[0]);
+    const isHttp = protocol === 'http:' || protocol === 'https:';
+    return { url: found[0], href: found[0], domain: host, path: pathname, scheme: protocol, isHttp, input: text, index: found.index };
+  };
+});
+define('WAWebGenMinimalLinkPreviewChatAction', (exports) => {
+  exports.genMinimalLinkPreview = async ({ url, domain }) => ({
+    url,
+    data: { title: domain, description: '', canonicalUrl: url, matchedText: url, richPreviewType: 0, doNotPlayInline: true },
+  });
+});
+define('WAWebLinkPreviewChatAction', (exports) => {
+  exports.fetchLinkPreview = (link) => use('WAWebGenMinimalLinkPreviewChatAction').genMinimalLinkPreview(link);
+  exports.getLinkPreview = exports.fetchLinkPreview;
+});
 defineStub('WAWebChatSearchFilters', 'isFilterExcludedFromSearchTreatmentInInboxFlow');
 defineStub('WAWebMediaGatingUtils', 'getUploadLimit');
 defineStub('WAWebImageUtils', 'generateVideoThumbsAndDuration');

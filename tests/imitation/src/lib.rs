@@ -46,7 +46,7 @@ pub use cloud::{ControlError, DeviceId, Restrict};
 pub use faults::{Faults, SendFault};
 pub use ids::{Address, GroupId, InvalidId, Lid, Number};
 pub use options::{AckTimes, Options, PageOptions, PairingCodeTimes, QrTimes};
-pub use phone::Phone;
+pub use phone::{Phone, Written};
 pub use record::{Chatstate, Departure, Refusal};
 
 use cloud::{Cloud, State};

@@ -3,6 +3,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::cloud::{Cloud, ControlError, DeviceId, Moment, Restrict};
 use crate::ids::{Address, GroupId, Number, written};
 use crate::record::Departure;
@@ -10,6 +12,29 @@ use crate::wire::Ban;
 
 /// How long a page may take to store the credentials a scan gave it. A busy machine may need seconds for it.
 pub(crate) const CONFIRMATION: Duration = Duration::from_secs(30);
+
+/// A message that is written on a phone: its kind and content in the page's own words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// `chat` for a text, `location`, `vcard`, `poll_creation`, `image`, ….
+    pub kind: String,
+    /// The text; of a vCard the card.
+    pub body: String,
+    /// What a message of this kind holds besides, as an object.
+    pub content: Value,
+}
+
+impl Written {
+    /// A plain text.
+    pub fn text(text: &str) -> Self {
+        Self::new("chat", text, Value::Null)
+    }
+
+    /// A message of any kind.
+    pub fn new(kind: &str, body: &str, content: Value) -> Self {
+        Self { kind: kind.to_owned(), body: body.to_owned(), content }
+    }
+}
 
 /// A handle on somebody's phone. Several may exist, link pages and write to each other.
 ///
@@ -120,6 +145,22 @@ impl Phone {
             state.introduce(&self.number);
             state.type_on_phone(&from, &Address::Number(self.number.clone()), text, now)
         })
+    }
+
+    /// A message of any kind from somebody else. Gives its id.
+    pub fn receive(&self, from: impl TryInto<Number, Error: Debug>, name: &str, message: &Written) -> String {
+        let from: Number = written(from);
+        self.cloud.change(|state, now| {
+            state.introduce(&from).name = Some(name.to_owned());
+            state.introduce(&self.number);
+            state.write_on_phone(&from, &Address::Number(self.number.clone()), message, now)
+        })
+    }
+
+    /// A message of any kind written on the phone itself. Gives its id.
+    pub fn write(&self, to: impl TryInto<Address, Error: Debug>, message: &Written) -> String {
+        let to: Address = written(to);
+        self.cloud.change(|state, now| state.write_on_phone(&self.number, &to, message, now))
     }
 
     /// As [`receive_text`](Self::receive_text), with a message that was written so long ago and was on its way until now:

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::ids::{Address, Number};
 
@@ -21,6 +22,9 @@ pub struct Departure {
     pub kind: String,
     /// What it says.
     pub text: String,
+    /// What a message of its kind holds besides, as the page handed it in: `lat` and `lng` of a place, `pollName` and
+    /// `pollOptions` of a poll, `mentionedJidList`, `quotedStanzaID`, `isForwarded`, ….
+    pub content: Value,
     /// Unix milliseconds at which it left first.
     pub at_ms: u64,
     /// How often a page handed this id in, its own repetitions included.
@@ -113,6 +117,7 @@ mod tests {
             from: number,
             kind: "chat".to_owned(),
             text: "hello".to_owned(),
+            content: Value::Null,
             at_ms: 0,
             handed_in: 1,
             resent,

@@ -26,7 +26,17 @@ pub(crate) enum FromPage {
     /// Is this number on WhatsApp, and what is its LID? And the other way round.
     Exists { q: u64, wid: Address },
     /// A message to send. `resent` is set when the page repeats one that was never acknowledged.
-    Send { q: u64, chat: Address, id: String, kind: String, body: String, resent: bool },
+    /// `content` is whatever a message of its kind holds besides its body.
+    Send {
+        q: u64,
+        chat: Address,
+        id: String,
+        kind: String,
+        body: String,
+        #[serde(default)]
+        content: Value,
+        resent: bool,
+    },
     /// A queued frame was stored.
     Received { n: u64 },
     /// The user read these messages of a chat.
@@ -101,6 +111,8 @@ pub(crate) struct WireMessage {
     pub(crate) name: Option<String>,
     pub(crate) kind: String,
     pub(crate) body: String,
+    /// What a message of its kind holds besides its body.
+    pub(crate) content: Value,
     /// Unix seconds.
     pub(crate) t: u64,
 }

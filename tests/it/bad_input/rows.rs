@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
-use wafleet_protocol::command::{Command, Content, MessageSend};
+use wafleet_protocol::command::{Command, MessageSend};
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::id::WorkspaceId;
 use wafleet_protocol::lane::Lane;
@@ -69,11 +69,7 @@ impl<'a> Table<'a> {
             nobody: Target::new("nobody")?,
             second_workspace: Target { workspace: WorkspaceId::new(2)?, ..held.clone() },
             template: Draft::new(held, &Command::SessionStop)?,
-            message: Command::MessageSend(MessageSend {
-                to: "4915112345678".parse()?,
-                content: Content::Text { text: "never to be read".try_into()? },
-                reference: None,
-            }),
+            message: Command::MessageSend(MessageSend::text("4915112345678".parse()?, "never to be read".try_into()?)),
             first,
             now: unix_now(),
         })

@@ -11,9 +11,9 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use tokio::sync::mpsc;
 use url::Url;
-use wafleet_browser::{Chromium, Flavor, LaunchOptions, Page, PageEvent, PageOptions, Sandbox, SendText};
+use wafleet_browser::{Chromium, Draft, Flavor, LaunchOptions, Page, PageEvent, PageOptions, Sandbox};
 use wafleet_imitation::{AckTimes, Imitation, Number, Options};
-use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
+use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::event::{Event, SessionStatus};
 use wafleet_tests::figures::footprint;
 use wafleet_tests::figures::handover::{End, hand_over};
@@ -224,9 +224,9 @@ async fn send(sends: usize) -> anyhow::Result<()> {
     let drain = tokio::spawn(async move { while events.recv().await.is_some() {} });
     let mut bare = Vec::new();
     for n in 0..=sends {
-        let message = SendText { to: ben.to_string(), message_id: format!("3EB0{n:018X}"), text: format!("bare {n}") };
+        let message = Draft::text(ben.to_string(), format!("3EB0{n:018X}"), format!("bare {n}"));
         let began = Instant::now();
-        page.send_text(&message).await?;
+        page.send(&message).await?;
         bare.push(began.elapsed());
     }
     chromium.close().await;
@@ -240,11 +240,8 @@ async fn send(sends: usize) -> anyhow::Result<()> {
     let target = Target::new("send")?;
     let mut whole = Vec::new();
     for n in 0..=sends {
-        let command = Command::MessageSend(MessageSend {
-            to: ben.to_string().parse()?,
-            content: Content::Text { text: format!("whole {n}").try_into()? },
-            reference: None,
-        });
+        let command =
+            Command::MessageSend(MessageSend::text(ben.to_string().parse()?, format!("whole {n}").try_into()?));
         let mark = host.events().len();
         let began = Instant::now();
         let id = host.send(&target, &command).await?;

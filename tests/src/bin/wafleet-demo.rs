@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use wafleet::story::{happening, qr_picture};
 use wafleet_imitation::{AckTimes, Imitation, Number, Options, Phone};
-use wafleet_protocol::command::{Command, Content, MessageSend, SessionStart};
+use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::event::{AckName, Event, Outcome, SessionStatus};
 use wafleet_tests::fleet::{Fleet, Host, Journal, Target, Worker};
 
@@ -148,9 +148,8 @@ async fn main_job(
     told.says("the host publishes a signed message.send to Ben");
     let text = "Hello Ben, this left through wafleet.";
     let send = Command::MessageSend(MessageSend {
-        to: ben.to_string().parse()?,
-        content: Content::Text { text: text.try_into()? },
         reference: Some("order-7".to_owned().try_into()?),
+        ..MessageSend::text(ben.to_string().parse()?, text.try_into()?)
     });
     let id = host.send(&target, &send).await?;
     journal

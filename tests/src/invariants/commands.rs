@@ -119,6 +119,7 @@ mod tests {
             from: number,
             kind: "chat".to_owned(),
             text: "hello".to_owned(),
+            content: serde_json::Value::Null,
             at_ms: 0,
             handed_in: copies,
             resent: 0,

@@ -30,7 +30,7 @@ use document::Document;
 use driver::{Driver, Published, Request};
 use tab::Setup;
 
-pub use model::{Ack, Capabilities, Me, Message, MessageSource, PageEvent, SendText, Sent, Status};
+pub use model::{Ack, Capabilities, Card, Draft, DraftContent, Me, Message, MessageSource, PageEvent, Sent, Status};
 
 /// A tab whose process ends is noticed within this time; Chromium says it in 0.2–0.3 s.
 pub const CRASH_NOTICED_WITHIN: Duration = Duration::from_secs(2);
@@ -207,19 +207,20 @@ impl Page {
         self.call("link_code", json!({ "phone": phone })).await
     }
 
-    /// Sends a text, unless the page already holds a message of this id, and waits for the server's ack.
+    /// Sends a message, unless the page already holds one of this id, and waits for the server's ack.
     ///
     /// When the ack does not come within the call's time, the answer has ack 0: the page holds the
     /// message and sends it as soon as it can. The same call later finds it.
     ///
     /// # Errors
-    /// Without effect: codes `no_such_number`, `invalid_recipient`, `invalid_message_id`,
+    /// Without effect: codes `no_such_number`, `invalid_recipient`, `invalid_mention`, `invalid_message_id`,
+    /// `invalid_message_key`, `message_not_found`, `quoted_msg_can_not_reply`, `not_forwardable`,
     /// `chat_not_found`, `not_owner`, `lookup_failed`, and [`CallError::NotReady`]. Given up by
     /// WhatsApp: `send_failed`. Perhaps sent: [`CallError::Timeout`] and [`CallError::Gone`]; then
     /// [`find_message`](Self::find_message), or the same call again, tells.
-    pub async fn send_text(&self, message: &SendText) -> Result<Sent, CallError> {
+    pub async fn send(&self, message: &Draft) -> Result<Sent, CallError> {
         self.assert_owned()?;
-        self.call("send_text", message).await
+        self.call("send", message).await
     }
 
     /// Looks up an own message by its id, in memory and in the page's database.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use wafleet_protocol::command::{Command, Content, MessageSend, SessionLinkCode, SessionMove, SessionStart};
+use wafleet_protocol::command::{Command, MessageSend, SessionLinkCode, SessionMove, SessionStart};
 use wafleet_protocol::event::{Envelope, Event, Outcome, ResultData, SessionStatus};
 use wafleet_protocol::id::{CommandId, PhoneNumber, SessionId, WorkerId, WorkspaceId};
 use wafleet_protocol::lane::Lane;
@@ -136,9 +136,8 @@ pub(super) async fn send(
     waiting: &Waiting,
 ) -> anyhow::Result<ExitCode> {
     let command = Command::MessageSend(MessageSend {
-        to: to.parse().context("--to")?,
-        content: Content::Text { text: text.try_into().context("--text")? },
         reference: reference.map(TryInto::try_into).transpose().context("--reference")?,
+        ..MessageSend::text(to.parse().context("--to")?, text.try_into().context("--text")?)
     });
     let client = Client::connect(settings).await?;
     let mut events = client.events(Some(target.workspace), Some(&target.session)).await?;

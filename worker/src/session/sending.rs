@@ -1,8 +1,8 @@
 //! One message, at most once: the WhatsApp message id is fixed by the command id, recorded before the send, and looked up
 //! before it.
 
-use wafleet_browser::{CallError, Page, SendText, Sent};
-use wafleet_protocol::command::{Content, MessageSend};
+use wafleet_browser::{CallError, Page, Sent};
+use wafleet_protocol::command::MessageSend;
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{Ack, CommandError, ResultData, SentMessage};
 use wafleet_protocol::id::MessageId;
@@ -12,6 +12,8 @@ use crate::intake::{IntakeError, Order};
 use crate::lease::Lease;
 use crate::settle::Outcome;
 use crate::world::World;
+
+mod drafting;
 
 /// Sends, or finds out that it was sent.
 ///
@@ -24,7 +26,6 @@ pub(crate) async fn send(
     order: &mut Order,
     message: &MessageSend,
 ) -> Result<Outcome, IntakeError> {
-    let Content::Text { text } = &message.content;
     let message_id = MessageId::for_command(&order.verified.message_id, &order.verified.session);
     if lease.prove().is_err()
         || !world.database.begin_attempt(&order.record, lease.fence(), message_id.as_str()).await?
@@ -33,12 +34,12 @@ pub(crate) async fn send(
     }
     order.attempted = true;
     let to = message.to.to_string();
-    let wanted = SendText { to: to.clone(), message_id: message_id.to_string(), text: text.as_str().to_owned() };
+    let wanted = drafting::draft(message, &message_id);
     // Asked last, right before the one thing that cannot be taken back.
     if lease.prove().is_err() {
         return Ok(Outcome::Wait);
     }
-    let answer = match page.send_text(&wanted).await {
+    let answer = match page.send(&wanted).await {
         Ok(sent) => return Ok(judge(&sent, message_id.as_str())),
         Err(answer) => answer,
     };
@@ -94,7 +95,20 @@ fn definite(answer: &CallError) -> Option<Outcome> {
                 Some(Outcome::Failed(CommandError::new(ErrorCode::RecipientNotFound, "the number is not on WhatsApp")))
             }
             Some("incompatible") => Some(Outcome::Failed(CommandError::new(ErrorCode::Incompatible, message.as_str()))),
-            Some("invalid_recipient" | "invalid_message_id" | "chat_not_found") => {
+            Some("message_not_found" | "invalid_message_key") => Some(Outcome::Failed(with_code(
+                ErrorCode::MessageNotFound,
+                "this session does not have the message that is answered or passed on",
+                answer,
+            ))),
+            Some("not_forwardable" | "quoted_msg_can_not_reply") => Some(Outcome::Failed(with_code(
+                ErrorCode::NotAllowed,
+                "a message of this type can not be passed on, or not be answered",
+                answer,
+            ))),
+            Some("chat_not_found") => {
+                Some(Outcome::Failed(with_code(ErrorCode::ChatNotFound, "this account is not in the group", answer)))
+            }
+            Some("invalid_recipient" | "invalid_mention" | "invalid_message_id") => {
                 Some(Outcome::Failed(with_code(ErrorCode::MessageRefused, "WhatsApp's page refuses this chat", answer)))
             }
             // The look-up before the send failed, so nothing was sent.
@@ -142,6 +156,14 @@ mod tests {
             assert!(definite(&open).is_none(), "{open:?}");
         }
         assert!(matches!(definite(&page("no_such_number")), Some(Outcome::Failed(_))));
+        for (code, expected) in [
+            ("message_not_found", ErrorCode::MessageNotFound),
+            ("not_forwardable", ErrorCode::NotAllowed),
+            ("chat_not_found", ErrorCode::ChatNotFound),
+            ("invalid_mention", ErrorCode::MessageRefused),
+        ] {
+            assert!(matches!(definite(&page(code)), Some(Outcome::Failed(error)) if error.code == expected), "{code}");
+        }
         assert!(matches!(definite(&page("not_owner")), Some(Outcome::Wait)));
         assert!(matches!(definite(&CallError::NotReady), Some(Outcome::Wait)));
     }

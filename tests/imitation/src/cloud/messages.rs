@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::RngCore;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::account::Restrict;
@@ -11,6 +12,7 @@ use super::state::{Deed, State};
 use super::{ControlError, Moment};
 use crate::faults::SendFault;
 use crate::ids::{Address, GroupId, Number};
+use crate::phone::Written;
 use crate::record::{Chatstate, Departure, Refusal};
 use crate::wire::{Group, Item, Person, ToPage, WireMessage};
 
@@ -25,6 +27,7 @@ pub(super) struct Draft {
     pub(super) id: String,
     pub(super) kind: String,
     pub(super) body: String,
+    pub(super) content: Value,
     pub(super) resent: bool,
 }
 
@@ -35,6 +38,7 @@ struct Letter<'a> {
     id: &'a str,
     kind: &'a str,
     body: &'a str,
+    content: &'a Value,
     /// The device that wrote it and needs no copy.
     written_on: Option<&'a str>,
     /// When ack 1 is due, from which receipts are counted; `None`: no receipts.
@@ -71,14 +75,16 @@ impl State {
             to: to.clone(),
             kind: draft.kind.clone(),
             text: draft.body.clone(),
+            content: draft.content.clone(),
             at_ms: now.unix_ms,
             handed_in: 1,
             resent: u32::from(draft.resent),
             acknowledged: false,
         });
         if is_new {
-            let Draft { chat, id, kind, body, .. } = &draft;
-            let letter = Letter { from: &from, chat, id, kind, body, written_on: Some(&secret), acknowledged: server };
+            let Draft { chat, id, kind, body, content, .. } = &draft;
+            let written_on = Some(secret.as_str());
+            let letter = Letter { from: &from, chat, id, kind, body, content, written_on, acknowledged: server };
             self.post(&letter, now);
         }
         if fault == Some(SendFault::CutAfter) {
@@ -117,13 +123,19 @@ impl State {
 
     /// A message is typed on a phone. Gives its id.
     pub(crate) fn type_on_phone(&mut self, from: &Number, chat: &Address, text: &str, now: Moment) -> String {
+        self.write_on_phone(from, chat, &Written::text(text), now)
+    }
+
+    /// A message of any kind is written on a phone. Gives its id.
+    pub(crate) fn write_on_phone(&mut self, from: &Number, chat: &Address, written: &Written, now: Moment) -> String {
         let mut bytes = [0; 9];
         self.rng.fill_bytes(&mut bytes);
         let id: String =
             std::iter::once("3A".to_owned()).chain(bytes.iter().map(|byte| format!("{byte:02X}"))).collect();
         self.introduce(from);
         let acknowledged = Some(now.at + self.faults.acks.server);
-        self.post(&Letter { from, chat, id: &id, kind: "chat", body: text, written_on: None, acknowledged }, now);
+        let Written { kind, body, content } = written;
+        self.post(&Letter { from, chat, id: &id, kind, body, content, written_on: None, acknowledged }, now);
         id
     }
 
@@ -241,6 +253,7 @@ impl State {
             name: self.account(letter.from).name.clone(),
             kind: letter.kind.to_owned(),
             body: letter.body.to_owned(),
+            content: letter.content.clone(),
             t: now.unix(),
         }
     }

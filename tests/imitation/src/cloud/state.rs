@@ -104,8 +104,9 @@ impl State {
                     device.received(n);
                 }
             }
-            FromPage::Send { q, chat, id: message, kind, body, resent } => {
-                self.send(id, super::messages::Draft { q, chat, id: message, kind, body, resent }, now);
+            FromPage::Send { q, chat, id: message, kind, body, content, resent } => {
+                let draft = super::messages::Draft { q, chat, id: message, kind, body, content, resent };
+                self.send(id, draft, now);
             }
             FromPage::Seen { chat, ids } => self.seen(id, &chat, ids),
             FromPage::Chatstate { chat, state } => self.chatstate(id, chat, state, now),

@@ -31,6 +31,9 @@ const BINDINGS: Binding[] = [
   ['findOrCreateLatestChat', (w) => w.whatsapp.functions.findOrCreateLatestChat],
   ['queryWidExists', (w) => w.whatsapp.functions.queryWidExists],
   ['addAndSendMsgToChat', (w) => w.whatsapp.functions.addAndSendMsgToChat],
+  ['findFirstWebLink', (w) => w.whatsapp.functions.findFirstWebLink],
+  ['fetchLinkPreview', (w) => w.whatsapp.functions.fetchLinkPreview],
+  ['canReplyMsg', (w) => w.whatsapp.functions.canReplyMsg],
   ['getEphemeralFields', (w) => w.whatsapp.functions.getEphemeralFields],
   ['unixTime', (w) => w.whatsapp.functions.unixTime],
   ['getSearchContext', (w) => w.whatsapp.functions.getSearchContext],
@@ -42,7 +45,7 @@ const BINDINGS: Binding[] = [
   ['chat.find', (w) => w.chat.find],
   ['chat.getMessageById', (w) => w.chat.getMessageById],
   ['chat.getMessages', (w) => w.chat.getMessages],
-  ['chat.sendTextMessage', (w) => w.chat.sendTextMessage],
+  ['chat.sendRawMessage', (w) => w.chat.sendRawMessage],
   ['conn.genLinkDeviceCodeForPhoneNumber', (w) => w.conn.genLinkDeviceCodeForPhoneNumber],
 ];
 

@@ -15,9 +15,9 @@ import { watchMessages } from './live';
 import { Outbox } from './outbox';
 import { Ownership } from './ownership';
 import { coreModules } from './probe';
-import { VERSION, type Answer, type Options, type Status } from './protocol';
+import { VERSION, type Answer, type Draft, type Options, type Status } from './protocol';
 import { Qr } from './qr';
-import { Sender, SentIds, type Text } from './send';
+import { Sender, SentIds } from './send';
 import { Vigil } from './vigil';
 import { site } from './site';
 import { socketState, status, streamMode, watchStatus } from './status';
@@ -97,8 +97,8 @@ class Adapter {
     // state to change instead.
     logout: () => site('WAWebSocketModel').Socket.logout(),
 
-    send_text: async (message: Text, deadline: number) =>
-      this.#sender.sendText(await this.#library.get(), message, deadline),
+    send: async (message: Draft, deadline: number) =>
+      this.#sender.send(await this.#library.get(), message, deadline),
 
     find_message: async ({ to, message_id }: { to: string; message_id: string }) =>
       this.#sender.find(await this.#library.get(), to, message_id),

@@ -1,7 +1,7 @@
 // What crosses between the page and the worker. The other half is `src/page/` of the Rust crate;
 // both sides change together, and VERSION says when they no longer understand each other.
 
-export const VERSION = 2;
+export const VERSION = 3;
 
 export interface Me {
   id: string;
@@ -51,6 +51,29 @@ export interface Capabilities {
   version: string | null;
   library: string | null;
 }
+
+/** A message to send. */
+export interface Draft {
+  to: string;
+  message_id: string;
+  content: Content;
+  /** The key of the message that it answers. */
+  reply_to: string | null;
+}
+
+export type Content =
+  | { kind: 'text'; text: string; mentions: string[]; link_preview: boolean }
+  | {
+      kind: 'location';
+      latitude: number;
+      longitude: number;
+      name: string | null;
+      address: string | null;
+      url: string | null;
+    }
+  | { kind: 'contact'; contacts: { name: string; vcard: string }[] }
+  | { kind: 'poll'; question: string; options: string[]; multiple: boolean }
+  | { kind: 'forward'; message: string };
 
 export interface Sent {
   key: string;

@@ -1,23 +1,15 @@
 // Sending at most once. The id of a message is chosen by the worker before it is sent, so a message
 // that went out, but whose answer was lost, is found here instead of being sent again.
 
-import type * as WPP from '@wppconnect/wa-js';
 import { chatFor, existingChat } from './chats';
+import { prepare } from './content';
 import { Failure, describe, isDuplicate, within } from './errors';
-import { ownKey, user } from './ids';
+import { user } from './ids';
 import type { Library } from './library';
 import type { Ownership } from './ownership';
-import type { Sent } from './protocol';
+import type { Draft, Sent } from './protocol';
 import { Recent } from './recent';
-
-type ChatModel = WPP.whatsapp.ChatModel;
-type MsgModel = WPP.whatsapp.MsgModel;
-
-export interface Text {
-  to: string;
-  message_id: string;
-  text: string;
-}
+import { keyIn, lookUp, messageBy, type ChatModel, type MsgModel } from './store';
 
 /** Own messages of this document that are remembered as sent from here. */
 const REMEMBERED = 2000;
@@ -47,29 +39,25 @@ export class Sender {
     readonly sent: SentIds,
   ) {}
 
-  /** Sends a text and waits for the server's ack, at most until `deadline` (of `performance.now`). */
-  async sendText(library: Library, message: Text, deadline: number): Promise<Sent> {
+  /** Sends a message and waits for the server's ack, at most until `deadline` (of `performance.now`). */
+  async send(library: Library, message: Draft, deadline: number): Promise<Sent> {
     this.ownership.assert();
     checkId(message.message_id);
     const chat = await chatFor(library, message.to);
     const key = keyIn(library, chat, message.message_id);
     this.sent.add(message.message_id);
 
-    const found = await lookUp(library, chat, key);
+    const found = await lookUp(library, key);
     if (found !== null) return this.#follow(chat, key, found, deadline);
 
+    const quoted = message.reply_to === null ? {} : { quotedMsg: await messageBy(library, message.reply_to) };
+    const prepared = await prepare(library, chat, message.content);
     // The look-ups took their time; the session may be somebody else's by now.
     this.ownership.assert();
-    const sending = library.chat.sendTextMessage(chat.id, message.text, {
-      messageId: key,
-      waitForAck: true,
-      markIsRead: false,
-      linkPreview: false,
-      detectMentioned: false,
-    });
+    const sending = prepared({ messageId: key, waitForAck: true, markIsRead: false, detectMentioned: false, ...quoted });
     try {
       const result = await within(left(deadline), sending);
-      const model = await lookUp(library, chat, key);
+      const model = await lookUp(library, key);
       const ack = Math.max(result.ack, model?.ack ?? result.ack);
       const outcome = result.sendMsgResult?.messageSendResult ?? 'OK';
       if (outcome !== 'OK' && (ack < 0 || model === null)) throw new Failure('send_failed', String(outcome));
@@ -79,7 +67,7 @@ export class Sender {
     } catch (error) {
       if (isDuplicate(error)) {
         // Only the database knew it: it went to the server before, or waits to.
-        const model = await lookUp(library, chat, key);
+        const model = await lookUp(library, key);
         if (model !== null) return this.#follow(chat, key, model, deadline);
         return { key, chat_id: user(chat.id), ack: 0, found: true, timestamp: now() };
       }
@@ -96,7 +84,7 @@ export class Sender {
     const chat = await existingChat(library, to);
     if (chat === undefined) return null;
     const key = keyIn(library, chat, id);
-    const model = await lookUp(library, chat, key);
+    const model = await lookUp(library, key);
     return model === null ? null : report(chat, key, model, true);
   }
 
@@ -111,7 +99,7 @@ export class Sender {
       if (typeof chat.t === 'number' && chat.t < since) continue;
       for (const id of ids) {
         const key = keyIn(library, chat, id);
-        const model = await lookUp(library, chat, key);
+        const model = await lookUp(library, key);
         if (model !== null) found.push(report(chat, key, model, true));
       }
     }
@@ -142,25 +130,4 @@ function checkId(id: string): void {
 
 function report(chat: ChatModel, key: string, model: MsgModel, found: boolean): Sent {
   return { key, chat_id: user(chat.id), ack: model.ack ?? 0, found, timestamp: model.t ?? now() };
-}
-
-/** The key of an own message in this chat. Groups that still use phone numbers name the sender by it. */
-function keyIn({ whatsapp }: Library, chat: ChatModel, id: string): string {
-  if (!chat.id.isGroup()) return ownKey(String(chat.id), id, null);
-  const me = whatsapp.UserPrefs.getMaybeMeLidUser() ?? whatsapp.UserPrefs.getMaybeMePnUser();
-  return ownKey(String(chat.id), id, user(me));
-}
-
-/** The message, from memory or from the page's database; null when neither has it. */
-async function lookUp(library: Library, chat: ChatModel, key: string): Promise<MsgModel | null> {
-  const inMemory = library.whatsapp.MsgStore.get(key) ?? chat.msgs.get(key);
-  if (inMemory) return inMemory;
-  try {
-    return await library.chat.getMessageById(key);
-  } catch (error) {
-    const { code } = describe(error);
-    if (code === 'msg_not_found' || code === 'chat_not_found') return null;
-    // Not knowing is not the same as not having: sending now might send twice.
-    throw new Failure('lookup_failed', `cannot look the message up: ${describe(error).message}`);
-  }
 }

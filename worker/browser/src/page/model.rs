@@ -141,15 +141,81 @@ pub struct Ack {
     pub ack: i8,
 }
 
-/// A text to send.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SendText {
+/// A message to send.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Draft {
     /// A phone number in E.164 digits, or `…@c.us`, `…@lid`, `…@g.us`.
     pub to: String,
     /// The id to send it under: `3EB0` and 18 upper-case hexadecimal digits, as the page makes them itself.
     pub message_id: String,
-    /// The text.
-    pub text: String,
+    /// What it holds.
+    pub content: DraftContent,
+    /// The key of the message that it answers.
+    pub reply_to: Option<String>,
+}
+
+impl Draft {
+    /// A plain text that answers no other message.
+    pub fn text(to: impl Into<String>, message_id: impl Into<String>, text: impl Into<String>) -> Self {
+        let content = DraftContent::Text { text: text.into(), mentions: Vec::new(), link_preview: false };
+        Self { to: to.into(), message_id: message_id.into(), content, reply_to: None }
+    }
+}
+
+/// What a message to be sent holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum DraftContent {
+    /// A text.
+    Text {
+        /// The text.
+        text: String,
+        /// The people it mentions, in the forms of [`Draft::to`]; the text names them as `@` and the digits of their ids.
+        mentions: Vec<String>,
+        /// Whether the page makes a preview of its first link.
+        link_preview: bool,
+    },
+    /// A place.
+    Location {
+        /// Degrees north.
+        latitude: f64,
+        /// Degrees east.
+        longitude: f64,
+        /// What it is called.
+        name: Option<String>,
+        /// Where it is, for people.
+        address: Option<String>,
+        /// What opens when somebody taps on it.
+        url: Option<String>,
+    },
+    /// Visiting cards.
+    Contact {
+        /// At least one.
+        contacts: Vec<Card>,
+    },
+    /// A question with answers to choose from.
+    Poll {
+        /// The question.
+        question: String,
+        /// The answers.
+        options: Vec<String>,
+        /// Whether one person may choose several.
+        multiple: bool,
+    },
+    /// A message of this account, passed on.
+    Forward {
+        /// Its key.
+        message: String,
+    },
+}
+
+/// A visiting card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Card {
+    /// The name that is shown.
+    pub name: String,
+    /// The vCard.
+    pub vcard: String,
 }
 
 /// What became of a send.

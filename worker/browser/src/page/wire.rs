@@ -9,7 +9,7 @@ use super::CallError;
 use super::model::{Ack, Capabilities, Message, PageEvent, Status};
 
 /// The version of the protocol that both halves speak.
-pub(super) const VERSION: u64 = 2;
+pub(super) const VERSION: u64 = 3;
 
 /// How far the adapter has come in a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -193,13 +193,13 @@ mod tests {
             ("[]", 1, 1),
             ("{}", 1, 1),
             (r#"{"v":9,"seq":1,"events":[]}"#, 1, 1),
-            (r#"{"v":2,"seq":1,"events":{}}"#, 1, 1),
-            (r#"{"v":2,"seq":1,"events":[]}"#, 0, 0),
-            (r#"{"v":2,"seq":1,"events":[null,7,{},{"type":"later"}]}"#, 4, 4),
-            (r#"{"v":2,"seq":1,"events":[{"type":"message"},{"type":"qr_idle"}]}"#, 2, 1),
-            (r#"{"v":2,"seq":1,"events":[{"type":"ack","ack":{"keys":[],"chat_id":"c","ack":1000}}]}"#, 1, 1),
-            (r#"{"v":2,"seq":1,"events":[{"type":"qr","code":"c","first":"yes"}]}"#, 1, 1),
-            (r#"{"v":2,"seq":1,"events":[{"type":"qr_idle","more":"later versions may say more"}]}"#, 1, 0),
+            (r#"{"v":3,"seq":1,"events":{}}"#, 1, 1),
+            (r#"{"v":3,"seq":1,"events":[]}"#, 0, 0),
+            (r#"{"v":3,"seq":1,"events":[null,7,{},{"type":"later"}]}"#, 4, 4),
+            (r#"{"v":3,"seq":1,"events":[{"type":"message"},{"type":"qr_idle"}]}"#, 2, 1),
+            (r#"{"v":3,"seq":1,"events":[{"type":"ack","ack":{"keys":[],"chat_id":"c","ack":1000}}]}"#, 1, 1),
+            (r#"{"v":3,"seq":1,"events":[{"type":"qr","code":"c","first":"yes"}]}"#, 1, 1),
+            (r#"{"v":3,"seq":1,"events":[{"type":"qr_idle","more":"later versions may say more"}]}"#, 1, 0),
         ] {
             let events = Batches::default().parse(payload);
             assert_eq!((events.len(), faults(&events)), (count, faulty), "{payload}");
@@ -219,7 +219,7 @@ mod tests {
     fn no_fault_carries_content() {
         let events = parse(json!([{ "type": "message", "message": { "text": "secret", "from_me": "secret" } }]));
         assert!(!format!("{events:?}").contains("secret"));
-        let events = Batches::default().parse(r#"{"v":2,"seq":1,"events":"secret"}"#);
+        let events = Batches::default().parse(r#"{"v":3,"seq":1,"events":"secret"}"#);
         assert!(!format!("{events:?}").contains("secret"));
     }
 

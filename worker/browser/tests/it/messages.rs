@@ -19,7 +19,7 @@ async fn a_text_goes_out_under_its_id_and_its_acks_come_back() {
     let mut options = quick();
     options.acks.read = Some(Duration::from_millis(300));
     let mut session = Session::linked(options).await;
-    let sent = session.page.send_text(&text(BERT, 1, "hello")).await.expect("sent");
+    let sent = session.page.send(&text(BERT, 1, "hello")).await.expect("sent");
     assert!(!sent.found);
     assert!(sent.ack >= 1, "{sent:?}");
     assert!(sent.chat_id.ends_with("@lid"), "{sent:?}");
@@ -49,23 +49,23 @@ async fn a_text_goes_out_under_its_id_and_its_acks_come_back() {
 async fn the_same_id_is_sent_once_however_often_it_is_asked_for() {
     let mut session = Session::linked(quick()).await;
     let message = text(BERT, 2, "once");
-    let first = session.page.send_text(&message).await.expect("sent");
-    let again = session.page.send_text(&message).await.expect("found");
+    let first = session.page.send(&message).await.expect("sent");
+    let again = session.page.send(&message).await.expect("found");
     assert!(again.found && again.key == first.key && again.ack >= 1, "{again:?}");
     // Also by another name of the same chat, after a load, and after a kill.
-    let by_lid = session.page.send_text(&text(&first.chat_id, 2, "once")).await.expect("found");
+    let by_lid = session.page.send(&text(&first.chat_id, 2, "once")).await.expect("found");
     assert!(by_lid.found);
     session.page.reload().await.expect("reloading");
     session.ready().await;
     session.online().await;
-    assert!(session.page.send_text(&message).await.expect("found").found);
+    assert!(session.page.send(&message).await.expect("found").found);
     session.page.reopen().await.expect("reopened");
     session.online().await;
     session.ready().await;
     let mut session = session.kill_and_reopen().await;
     session.online().await;
     session.ready().await;
-    assert!(session.page.send_text(&message).await.expect("found").found);
+    assert!(session.page.send(&message).await.expect("found").found);
     let left = session.site.sent();
     assert_eq!((left.len(), left[0].copies()), (1, 1));
     session.close().await;
@@ -75,7 +75,7 @@ async fn the_same_id_is_sent_once_however_often_it_is_asked_for() {
 async fn a_message_is_found_by_its_id_or_not() {
     let session = Session::linked(quick()).await;
     assert_eq!(session.page.find_message(BERT, &message_id(3)).await.expect("asked"), None);
-    let sent = session.page.send_text(&text(BERT, 3, "here")).await.expect("sent");
+    let sent = session.page.send(&text(BERT, 3, "here")).await.expect("sent");
     let found = session.page.find_message(BERT, &message_id(3)).await.expect("asked").expect("found");
     assert_eq!((found.key, found.found), (sent.key, true));
     assert_eq!(session.page.find_message(BERT, &message_id(4)).await.expect("asked"), None);
@@ -97,7 +97,7 @@ async fn what_cannot_be_sent_is_refused_with_a_code_and_leaves_nothing() {
         (text("120363000000000000@g.us", 5, "x"), "chat_not_found"),
         (short, "invalid_message_id"),
     ] {
-        let error = session.page.send_text(&message).await.expect_err("refused");
+        let error = session.page.send(&message).await.expect_err("refused");
         assert_eq!(code(&error), Some(expected), "{error:?}");
     }
     assert!(session.site.sent().is_empty());
@@ -108,7 +108,7 @@ async fn what_cannot_be_sent_is_refused_with_a_code_and_leaves_nothing() {
 async fn a_refused_send_says_so_and_the_ack_tells_it_too() {
     let mut session = Session::linked(quick()).await;
     session.site.faults(|faults| faults.next_sends(SendFault::Refuse { code: 500 }, 1));
-    let error = session.page.send_text(&text(BERT, 6, "no")).await.expect_err("refused");
+    let error = session.page.send(&text(BERT, 6, "no")).await.expect_err("refused");
     assert_eq!(code(&error), Some("send_failed"), "{error:?}");
     session
         .wait("the failure", |event| match event {
@@ -116,7 +116,7 @@ async fn a_refused_send_says_so_and_the_ack_tells_it_too() {
             _ => None,
         })
         .await;
-    let again = session.page.send_text(&text(BERT, 6, "no")).await.expect_err("still");
+    let again = session.page.send(&text(BERT, 6, "no")).await.expect_err("still");
     assert_eq!(code(&again), Some("send_failed"));
     session.close().await;
 }
@@ -125,8 +125,8 @@ async fn a_refused_send_says_so_and_the_ack_tells_it_too() {
 async fn a_message_whose_ack_is_lost_is_pending_and_arrives_once() {
     let mut session = Session::linked(quick()).await;
     session.site.faults(|faults| faults.next_sends(SendFault::CutAfter, 1));
-    let sent = session.page.send_text(&text(BERT, 7, "cut")).await.expect("taken by the page");
-    let done = session.page.send_text(&text(BERT, 7, "cut")).await.expect("found");
+    let sent = session.page.send(&text(BERT, 7, "cut")).await.expect("taken by the page");
+    let done = session.page.send(&text(BERT, 7, "cut")).await.expect("found");
     assert!(done.found && done.ack >= 1, "{done:?} after {sent:?}");
     // The delivery may be known before the server's own ack.
     session.ack(&sent.key, |ack| ack >= 1).await;
@@ -152,7 +152,7 @@ async fn a_slow_server_makes_the_answer_pending_and_not_an_error() {
             break;
         }
     }
-    let sent = page.send_text(&text(BERT, 8, "slow")).await.expect("pending");
+    let sent = page.send(&text(BERT, 8, "slow")).await.expect("pending");
     assert_eq!((sent.ack, sent.found), (0, false));
     let waiting = page.find_message(BERT, &message_id(8)).await.expect("asked").expect("there");
     assert_eq!(waiting.ack, 0);
@@ -179,9 +179,9 @@ async fn messages_in_a_group_name_their_writer() {
     let mut session = Session::linked(quick()).await;
     let group = session.anna.create_group("Friends", [BERT]);
     session.quiet(Duration::from_millis(500)).await;
-    let sent = session.page.send_text(&text(&group.to_string(), 9, "all of you")).await.expect("sent");
+    let sent = session.page.send(&text(&group.to_string(), 9, "all of you")).await.expect("sent");
     assert!(sent.key.starts_with(&format!("true_{group}_{}_", message_id(9))), "{sent:?}");
-    assert!(session.page.send_text(&text(&group.to_string(), 9, "all of you")).await.expect("found").found);
+    assert!(session.page.send(&text(&group.to_string(), 9, "all of you")).await.expect("found").found);
     session.close().await;
 }
 
@@ -219,12 +219,12 @@ async fn what_came_in_before_anybody_listened_is_in_the_store() {
 #[tokio::test]
 async fn a_page_whose_owner_is_gone_sends_nothing() {
     let session = Session::linked(quick()).await;
-    session.page.send_text(&text(BERT, 10, "owned")).await.expect("sent");
+    session.page.send(&text(BERT, 10, "owned")).await.expect("sent");
     session.page.owned_until(SystemTime::now() - Duration::from_secs(1));
-    let error = session.page.send_text(&text(BERT, 11, "not owned")).await.expect_err("refused");
+    let error = session.page.send(&text(BERT, 11, "not owned")).await.expect_err("refused");
     assert_eq!(code(&error), Some("not_owner"));
     session.page.owned_until(SystemTime::now() + Duration::from_secs(15));
-    session.page.send_text(&text(BERT, 12, "owned again")).await.expect("sent");
+    session.page.send(&text(BERT, 12, "owned again")).await.expect("sent");
     assert_eq!(session.site.sent().iter().map(|m| m.text.clone()).collect::<Vec<_>>(), ["owned", "owned again"]);
     session.close().await;
 }
@@ -246,7 +246,7 @@ async fn two_accounts_write_to_each_other() {
             _ => {}
         }
     }
-    page.send_text(&text(ANNA, 13, "from Bert")).await.expect("sent");
+    page.send(&text(ANNA, 13, "from Bert")).await.expect("sent");
     anna.message("from Bert").await;
     bert_side = anna.site.phone(BERT, "Bert");
     assert!(bert_side.is_online());

@@ -18,7 +18,7 @@ async fn nobody_but_the_site_is_asked_for_anything() {
     session.online().await;
     session.ready().await;
     // wa-js would ask a preview server about the link, and tell an analytics service about the call.
-    session.page.send_text(&text(BERT, 30, "see https://example.com/ and reply")).await.expect("sent");
+    session.page.send(&text(BERT, 30, "see https://example.com/ and reply")).await.expect("sent");
     session.page.messages_since(0, None, 10).await.expect("read");
     session.page.reload().await.expect("reloading");
     session.online().await;
@@ -74,7 +74,7 @@ async fn a_page_that_forbids_eval_and_foreign_scripts_gets_the_adapter_all_the_s
     session.anna.scan(&code).await.expect("scanned");
     session.online().await;
     assert!(session.ready().await.missing.is_empty());
-    session.page.send_text(&text(BERT, 31, "under a strict policy")).await.expect("sent");
+    session.page.send(&text(BERT, 31, "under a strict policy")).await.expect("sent");
     policy.abort();
     session.close().await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use wafleet_browser::{Ack, Capabilities, Chromium, Message, Page, PageEvent, PageOptions, SendText, Status};
+use wafleet_browser::{Ack, Capabilities, Chromium, Draft, Message, Page, PageEvent, PageOptions, Status};
 use wafleet_imitation::{Imitation, Options, Phone};
 
 use crate::support::{PATIENCE, SessionDir};
@@ -24,8 +24,8 @@ pub(crate) fn message_id(n: u32) -> String {
     format!("3EB0{n:018X}")
 }
 
-pub(crate) fn text(to: &str, n: u32, text: &str) -> SendText {
-    SendText { to: to.into(), message_id: message_id(n), text: text.into() }
+pub(crate) fn text(to: &str, n: u32, text: &str) -> Draft {
+    Draft::text(to, message_id(n), text)
 }
 
 /// One session. What happened so far stays in `seen`.

@@ -33,7 +33,7 @@ async fn a_crashed_tab_is_reported_fails_calls_and_comes_back() {
     session.page.reload().await.expect("reloading");
     session.online().await;
     session.ready().await;
-    session.page.send_text(&text(BERT, 20, "after the crash")).await.expect("sent");
+    session.page.send(&text(BERT, 20, "after the crash")).await.expect("sent");
     session.close().await;
 }
 
@@ -73,7 +73,7 @@ async fn a_page_in_an_endless_loop_is_freed_and_works_on() {
     let ended = spinning.await.expect("no panic");
     assert!(matches!(&ended, Err(CdpError::Refused { message, .. }) if message.contains("terminated")), "{ended:?}");
     assert!(!session.seen.contains(&PageEvent::Hung));
-    session.page.send_text(&text(BERT, 21, "after the loop")).await.expect("sent");
+    session.page.send(&text(BERT, 21, "after the loop")).await.expect("sent");
     session.close().await;
 }
 

@@ -1,0 +1,126 @@
+//! Events about what becomes of messages, and what people do besides writing.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::message::{Message, Sender};
+use crate::personal::Personal;
+use crate::timestamp::Timestamp;
+
+/// Data of `message.edited`: a message has another wording, somebody else's or one's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageEdited {
+    /// The message as it is now, under the key that it always had.
+    #[serde(flatten)]
+    pub message: Message,
+    /// When it was changed, by the clock of whoever changed it, if that is known.
+    pub edited_at: Option<Timestamp>,
+}
+
+/// Data of `message.revoked`: a message was taken back for everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageRevoked {
+    /// WhatsApp's key of the message that is gone.
+    pub key: Personal,
+    /// WhatsApp's id of it.
+    pub id: String,
+    /// The chat.
+    pub chat_id: Personal,
+    /// Whether it was an own message.
+    pub from_me: bool,
+}
+
+/// Data of `message.reaction`: somebody reacted to a message, or took the reaction back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageReaction {
+    /// WhatsApp's key of the message that is reacted to.
+    pub key: Personal,
+    /// WhatsApp's id of it.
+    pub id: String,
+    /// The chat.
+    pub chat_id: Personal,
+    /// Who reacted.
+    pub sender: Sender,
+    /// Whether it was this account.
+    pub from_me: bool,
+    /// The emoji; `null`: the reaction was taken back.
+    pub emoji: Option<Personal>,
+    /// When, by the clock of whoever reacted.
+    pub timestamp: Timestamp,
+}
+
+/// Data of `poll.vote`: somebody chose answers of a poll. What counts is the latest of each voter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PollVote {
+    /// WhatsApp's key of the poll.
+    pub key: Personal,
+    /// WhatsApp's id of it.
+    pub id: String,
+    /// The chat.
+    pub chat_id: Personal,
+    /// Who voted.
+    pub sender: Sender,
+    /// Whether it was this account.
+    pub from_me: bool,
+    /// All answers that are chosen now; none: the vote was taken back.
+    pub options: Vec<Personal>,
+    /// When, by the clock of whoever voted.
+    pub timestamp: Timestamp,
+}
+
+/// Data of `message.waiting`: a message is there that cannot be read yet. WhatsApp asks its sender to send it anew; if that
+/// comes, `message.received` follows with the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageWaiting {
+    /// WhatsApp's key of the message.
+    pub key: Personal,
+    /// WhatsApp's id of it.
+    pub id: String,
+    /// The chat.
+    pub chat_id: Personal,
+    /// Who wrote it.
+    pub sender: Sender,
+    /// When it was sent, by WhatsApp's clock; whole seconds.
+    pub timestamp: Timestamp,
+}
+
+/// Data of `presence.update`: what somebody does at the moment. It comes for people whose chat is open on this account, as
+/// far as they let it be seen, and is neither kept nor repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PresenceUpdate {
+    /// The chat; in a group, see `participant`.
+    pub chat_id: Personal,
+    /// In a group: who.
+    pub participant: Option<Personal>,
+    /// What they do.
+    pub state: PresenceState,
+}
+
+/// What somebody does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PresenceState {
+    /// Online.
+    Available,
+    /// Not online, or not to be seen.
+    Unavailable,
+    /// Typing.
+    Typing,
+    /// Recording a voice message.
+    Recording,
+}
+
+/// Data of `call.received`: somebody calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CallReceived {
+    /// WhatsApp's id of the call.
+    pub id: String,
+    /// Who calls.
+    pub sender: Sender,
+    /// Whether it is a video call.
+    pub video: bool,
+    /// Whether it is a call to a group.
+    pub group: bool,
+    /// When it began, by WhatsApp's clock; whole seconds.
+    pub timestamp: Timestamp,
+}
