@@ -95,6 +95,7 @@ pub async fn run(plan: &Plan, directory: &Path) -> anyhow::Result<Report> {
     let settled = story.verdict(workers).await?;
     let mut broken = settled.broken;
     broken.extend(untold);
+    growth.write(&directory.join("memory.csv"))?;
     let growth = growth.judge(plan.lasts);
     broken.extend(growth.broken());
     Ok(Report::new(plan, began.elapsed(), settled.tally, broken, &done, &growth, &sent, traffic.received(), &stage))

@@ -120,7 +120,7 @@ impl Journal {
             if let Some(first) = first {
                 ensure!(
                     first.event == envelope.event,
-                    "the id {} says two things:\n  {first:?}\n  {envelope:?}\n{}",
+                    "the id {} says two things: {first:?} and {envelope:?}\n{}",
                     envelope.id,
                     self.describe()
                 );

@@ -1,5 +1,6 @@
 //! Whether workers grow: the memory of every worker process over its life.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,7 +26,8 @@ pub(super) struct Growth {
 
 struct Watched {
     name: String,
-    process: u32,
+    /// By its start too: a process id is given out again.
+    process: Option<Process>,
     since: Instant,
     /// Seconds since the start, and megabytes.
     samples: Vec<(f64, f64)>,
@@ -55,7 +57,7 @@ impl Growth {
         tokio::spawn(async move {
             while !stopped.load(Ordering::Relaxed) {
                 for worker in seen.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-                    if let Some(memory) = resident_mb(worker.process) {
+                    if let Some(memory) = worker.process.as_ref().and_then(allocated_mb) {
                         worker.samples.push((worker.since.elapsed().as_secs_f64(), memory));
                     }
                 }
@@ -67,8 +69,25 @@ impl Growth {
 
     /// From now on this process is measured, for as long as it lives.
     pub(super) fn watch(&self, name: &str, process: u32) {
-        let worker = Watched { name: name.to_owned(), process, since: Instant::now(), samples: Vec::new() };
+        let worker = Watched {
+            name: name.to_owned(),
+            process: Process::of(process),
+            since: Instant::now(),
+            samples: Vec::new(),
+        };
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
+    }
+
+    /// Every sample, one a line: worker, seconds of its life, megabytes.
+    pub(super) fn write(&self, file: &Path) -> std::io::Result<()> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = "worker,seconds,megabytes\n".to_owned();
+        for worker in watched.iter() {
+            for (at, memory) in &worker.samples {
+                text.push_str(&format!("{},{at:.0},{memory:.1}\n", worker.name));
+            }
+        }
+        std::fs::write(file, text)
     }
 
     /// What was found, after a run of this length.
@@ -121,11 +140,14 @@ fn middle(samples: &[(f64, f64)]) -> Option<(f64, f64)> {
     Some((median(samples.iter().map(|one| one.0).collect())?, median(samples.iter().map(|one| one.1).collect())?))
 }
 
-/// `VmRSS` of a living process.
-fn resident_mb(process: u32) -> Option<f64> {
-    Process::of(process)?;
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+/// `RssAnon` of a living process: what it has allocated. Pages of the program's own file, which a backtrace reads by the
+/// hundred megabytes in a debug build, belong to nobody.
+fn allocated_mb(process: &Process) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id)).ok()?;
+    if !process.is_alive() {
+        return None;
+    }
+    let line = status.lines().find(|line| line.starts_with("RssAnon:"))?;
     Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
 }
 
