@@ -23,9 +23,11 @@ use crate::rejection::Rejection;
 use crate::topology;
 
 mod content;
+mod passkey;
 mod text;
 
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
+pub use passkey::{PasskeyAssertion, PasskeyResponse, SessionPasskeyAnswer};
 pub use text::{Line, MessageText, Reference, TextError};
 
 /// The version of every command type so far.
@@ -46,6 +48,8 @@ pub enum Command {
     SessionLinkCode(SessionLinkCode),
     /// `session.move`: hand a running session over to another worker. The result comes from whoever owns it then.
     SessionMove(SessionMove),
+    /// `session.passkey_answer`: give WhatsApp the passkey's answer that it asked for, or decline.
+    SessionPasskeyAnswer(SessionPasskeyAnswer),
     /// `message.send`: send one message.
     MessageSend(MessageSend),
 }
@@ -92,13 +96,14 @@ pub struct MessageSend {
 
 impl Command {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 7] = [
+    pub const TYPE_NAMES: [&'static str; 8] = [
         "session.start",
         "session.status",
         "session.stop",
         "session.logout",
         "session.link_code",
         "session.move",
+        "session.passkey_answer",
         "message.send",
     ];
 
@@ -134,6 +139,7 @@ impl Command {
             "session.logout" => Self::SessionLogout,
             "session.link_code" => Self::SessionLinkCode(SessionLinkCode { phone: data.parsed("phone")? }),
             "session.move" => Self::SessionMove(SessionMove { to: data.optional_parsed("to")? }),
+            "session.passkey_answer" => Self::SessionPasskeyAnswer(SessionPasskeyAnswer::from_fields(&mut data)?),
             "message.send" => Self::MessageSend(MessageSend::from_fields(&mut data)?),
             _ => return Err(Rejection::UnknownType),
         };
@@ -150,6 +156,7 @@ impl Command {
             Self::SessionLogout => "session.logout",
             Self::SessionLinkCode(_) => "session.link_code",
             Self::SessionMove(_) => "session.move",
+            Self::SessionPasskeyAnswer(_) => "session.passkey_answer",
             Self::MessageSend(_) => "message.send",
         }
     }
@@ -162,7 +169,8 @@ impl Command {
             | Self::SessionStop
             | Self::SessionLogout
             | Self::SessionLinkCode(_)
-            | Self::SessionMove(_) => true,
+            | Self::SessionMove(_)
+            | Self::SessionPasskeyAnswer(_) => true,
             Self::MessageSend(_) => false,
         }
     }
@@ -262,6 +270,7 @@ impl Serialize for CommandBody<'_> {
             }
             Command::SessionLinkCode(data) => body.serialize_field("data", data)?,
             Command::SessionMove(data) => body.serialize_field("data", data)?,
+            Command::SessionPasskeyAnswer(data) => body.serialize_field("data", data)?,
             Command::MessageSend(data) => body.serialize_field("data", data)?,
         }
         body.end()

@@ -94,6 +94,8 @@ error_codes! {
     LinkAttemptsExhausted = "link_attempts_exhausted",
     /// WhatsApp refused the phone number for linking by code.
     LinkRefused = "link_refused",
+    /// The passkey's answer fits no open request: another challenge, another origin, another passkey, or too late.
+    PasskeyRefused = "passkey_refused",
     /// The session cannot move to this worker: the fleet has no such worker, or it is shutting down.
     UnknownWorker = "unknown_worker",
     /// The session cannot move to this worker: it owns as many sessions as it can.
@@ -142,6 +144,7 @@ impl ErrorCode {
             | Self::AlreadyLinked
             | Self::LinkAttemptsExhausted
             | Self::LinkRefused
+            | Self::PasskeyRefused
             | Self::UnknownWorker
             | Self::WorkerFull
             | Self::AlreadyThere

@@ -15,10 +15,12 @@ use crate::timestamp::Timestamp;
 use crate::topology;
 
 mod message;
+mod passkey;
 mod result;
 mod session;
 
 pub use message::{Ack, AckName, Authoritative, Message, MessageAck, MessageSent, MessageSource, Sender};
+pub use passkey::{PasskeyDescriptor, PasskeyRequest, SessionPasskey};
 pub use result::{CommandError, CommandResult, Outcome, ResultData, RuntimeIncompatible, SentMessage};
 pub use session::{Cause, Health, Restriction, SessionCode, SessionQr, SessionStatus, SessionStatusChanged};
 
@@ -61,6 +63,8 @@ pub enum Event {
     SessionQr(SessionQr),
     /// `session.code`: a code to be typed into the phone.
     SessionCode(SessionCode),
+    /// `session.passkey`: WhatsApp asks for a passkey of the person who links.
+    SessionPasskey(SessionPasskey),
     /// `message.received`: somebody wrote.
     MessageReceived(Message),
     /// `message.sent`: an own message left, from this session or from the phone itself.
@@ -75,10 +79,11 @@ pub enum Event {
 
 impl Event {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 8] = [
+    pub const TYPE_NAMES: [&'static str; 9] = [
         "session.status",
         "session.qr",
         "session.code",
+        "session.passkey",
         "message.received",
         "message.sent",
         "message.ack",
@@ -92,6 +97,7 @@ impl Event {
             Self::SessionStatus(_) => "session.status",
             Self::SessionQr(_) => "session.qr",
             Self::SessionCode(_) => "session.code",
+            Self::SessionPasskey(_) => "session.passkey",
             Self::MessageReceived(_) => "message.received",
             Self::MessageSent(_) => "message.sent",
             Self::MessageAck(_) => "message.ack",
@@ -113,6 +119,7 @@ impl Event {
             "session.status" => Self::SessionStatus(read(data)?),
             "session.qr" => Self::SessionQr(read(data)?),
             "session.code" => Self::SessionCode(read(data)?),
+            "session.passkey" => Self::SessionPasskey(read(data)?),
             "message.received" => Self::MessageReceived(read(data)?),
             "message.sent" => Self::MessageSent(read(data)?),
             "message.ack" => Self::MessageAck(read(data)?),

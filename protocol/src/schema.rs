@@ -8,9 +8,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use crate::command::{self, MessageSend, SessionLinkCode, SessionMove, SessionStart};
+use crate::command::{self, MessageSend, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionStart};
 use crate::event::{
-    self, CommandResult, Message, MessageAck, MessageSent, RuntimeIncompatible, SessionCode, SessionQr,
+    self, CommandResult, Message, MessageAck, MessageSent, RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr,
     SessionStatusChanged,
 };
 use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
@@ -35,10 +35,12 @@ pub fn documents() -> Vec<Document> {
         command("session.logout", nothing()),
         command("session.link_code", accepted::<SessionLinkCode>()),
         command("session.move", accepted::<SessionMove>()),
+        command("session.passkey_answer", accepted::<SessionPasskeyAnswer>()),
         command("message.send", accepted::<MessageSend>()),
         event("session.status", written::<SessionStatusChanged>()),
         event("session.qr", written::<SessionQr>()),
         event("session.code", written::<SessionCode>()),
+        event("session.passkey", written::<SessionPasskey>()),
         event("message.received", written::<Message>()),
         event("message.sent", written::<MessageSent>()),
         event("message.ack", written::<MessageAck>()),

@@ -16,6 +16,7 @@ mod manifests;
 mod migrations;
 mod no_way_in;
 mod object_store;
+mod passkey;
 mod profile_keys;
 mod profiles;
 mod recovery;

@@ -28,6 +28,11 @@ pub fn happening(event: &Event) -> String {
             )
         }
         Event::SessionCode(code) => format!("pairing code {} for +{}", code.code.as_str(), code.phone.as_str()),
+        Event::SessionPasskey(passkey) => format!(
+            "WhatsApp asks for a passkey (request {}), until {}",
+            passkey.request_id,
+            json_text(&passkey.expires_at)
+        ),
         Event::MessageReceived(message) => format!("message from {}", message.sender.id.as_str()),
         Event::MessageSent(sent) => format!("message left ({})", json_text(&sent.source)),
         Event::MessageAck(ack) => format!("message {} ({})", json_text(&ack.ack.name()), ack.ack.number()),

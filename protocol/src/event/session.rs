@@ -103,6 +103,8 @@ pub enum Cause {
     Linked,
     /// WhatsApp asks for a passkey.
     PasskeyRequired,
+    /// WhatsApp did not take the passkey's answer, and asks for a new link.
+    PasskeyRefused,
     /// WhatsApp's page is ready and in sync.
     Ready,
     /// The connection to WhatsApp is gone.

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use wafleet_protocol::command::{
-    Card, CardDetails, Command, Contacts, Content, Degrees, Forward, Location, MessageSend, Poll, SessionLinkCode,
-    SessionMove, SessionStart, Text,
+    Card, CardDetails, Command, Contacts, Content, Degrees, Forward, Location, MessageSend, PasskeyAssertion,
+    PasskeyResponse, Poll, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionStart, Text,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
     AckName, Authoritative, Cause, CommandError, CommandResult, Envelope, Event, Health, Message, MessageAck,
-    MessageSent, MessageSource, Outcome, Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage,
-    SessionCode, SessionQr, SessionStatus, SessionStatusChanged,
+    MessageSent, MessageSource, Outcome, PasskeyDescriptor, PasskeyRequest, Restriction, ResultData,
+    RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr, SessionStatus,
+    SessionStatusChanged,
 };
 use wafleet_protocol::id::{CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
@@ -44,6 +45,34 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
         (
             "session.move-to-worker",
             Command::SessionMove(SessionMove { to: Some("prod/wafleet-6d5f:1".parse().expect("a worker")) }),
+            None,
+        ),
+        (
+            "session.passkey_answer",
+            Command::SessionPasskeyAnswer(SessionPasskeyAnswer {
+                request_id: "mbq3x0k1-1".to_owned(),
+                assertion: Some(PasskeyAssertion {
+                    id: "cGFzc2tleS1vZi1Bbm5h".to_owned(),
+                    raw_id: "cGFzc2tleS1vZi1Bbm5h".to_owned(),
+                    type_: "public-key".to_owned(),
+                    authenticator_attachment: Some("platform".to_owned()),
+                    response: PasskeyResponse {
+                        client_data_json: "eyJ0eXBlIjoid2ViYXV0aG4uZ2V0In0".to_owned(),
+                        authenticator_data: "SZYN5YgOjGh0NBcPZHZgW4_krrmihjLHmVzzuoMdl2MFAAAAAA".to_owned(),
+                        signature: "MEUCIQDx".to_owned(),
+                        user_handle: None,
+                    },
+                    client_extension_results: None,
+                }),
+            }),
+            None,
+        ),
+        (
+            "session.passkey_answer-declined",
+            Command::SessionPasskeyAnswer(SessionPasskeyAnswer {
+                request_id: "mbq3x0k1-1".to_owned(),
+                assertion: None,
+            }),
             None,
         ),
         ("message.send", send("4915112345678", "Grüße 👋\nzweite Zeile", Some("order-4711")), Some(metadata)),
@@ -115,6 +144,25 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
             }),
         ),
         ("session.code", Event::SessionCode(code())),
+        (
+            "session.passkey",
+            Event::SessionPasskey(SessionPasskey {
+                request_id: "mbq3x0k1-1".to_owned(),
+                request: PasskeyRequest {
+                    challenge: "q83vASNFZ4mrze8BI0VniQ".to_owned(),
+                    rp_id: Some("whatsapp.com".to_owned()),
+                    user_verification: Some("required".to_owned()),
+                    timeout: Some(600_000),
+                    allow_credentials: Some(vec![PasskeyDescriptor {
+                        id: "cGFzc2tleS1vZi1Bbm5h".to_owned(),
+                        type_: "public-key".to_owned(),
+                        transports: Some(vec!["internal".to_owned(), "hybrid".to_owned()]),
+                    }]),
+                },
+                origin: "https://web.whatsapp.com".to_owned(),
+                expires_at: at(1_795_000_600_000),
+            }),
+        ),
         ("message.received", Event::MessageReceived(received())),
         ("message.received-in-group", Event::MessageReceived(received_in_group())),
         (

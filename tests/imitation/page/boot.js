@@ -6,7 +6,7 @@ define('PageBoot', (exports) => {
 
   exports.boot = async () => {
     await use('PageIdentity').load();
-    for (const part of ['PageLinking', 'PageReceiving', 'PageChats', 'PageRestriction']) use(part);
+    for (const part of ['PageLinking', 'PagePasskey', 'PageReceiving', 'PageChats', 'PageRestriction']) use(part);
     navigator.storage?.persist?.().catch(() => {});
     await use('PageConnection').start();
   };

@@ -25,6 +25,7 @@ mod faults;
 mod ids;
 mod options;
 mod page;
+mod passkey;
 mod phone;
 mod qr;
 mod record;
@@ -45,7 +46,8 @@ use tokio::task::JoinSet;
 pub use cloud::{ControlError, DeviceId, Restrict};
 pub use faults::{Faults, SendFault};
 pub use ids::{Address, GroupId, InvalidId, Lid, Number};
-pub use options::{AckTimes, Options, PageOptions, PairingCodeTimes, QrTimes};
+pub use options::{AckTimes, Options, PageOptions, PairingCodeTimes, PasskeyGate, QrTimes};
+pub use passkey::Passkey;
 pub use phone::{Phone, Written};
 pub use record::{Chatstate, Departure, Refusal};
 

@@ -18,6 +18,8 @@ pub struct Options {
     pub acks: AckTimes,
     /// How long a pairing code can be entered.
     pub pairing_code: PairingCodeTimes,
+    /// Whether a link wants the passkey of the phone's owner after the code: WhatsApp asks so since the middle of 2026.
+    pub passkey: PasskeyGate,
     /// How the page behaves. Each field can be overridden for one load by a query parameter of the same name.
     pub page: PageOptions,
 }
@@ -40,6 +42,16 @@ impl Default for QrTimes {
     fn default() -> Self {
         Self { first: Duration::from_secs(60), next: Duration::from_secs(20), count: 6 }
     }
+}
+
+/// Whether linking ends with a passkey.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasskeyGate {
+    /// The code is enough.
+    #[default]
+    Open,
+    /// The owner's passkey is asked for, and this long waited for.
+    Asks(Duration),
 }
 
 /// When a sent message is acknowledged.

@@ -24,6 +24,7 @@ const APPLICATION: &[&str] = &[
     include_str!("../page/stream.js"),
     include_str!("../page/connection.js"),
     include_str!("../page/linking.js"),
+    include_str!("../page/passkey.js"),
     include_str!("../page/contacts.js"),
     include_str!("../page/chats.js"),
     include_str!("../page/messages.js"),

@@ -1,12 +1,15 @@
 //! A phone: what its owner can do to the pages linked to it, and to people who write to him.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::cloud::{Cloud, ControlError, DeviceId, Moment, Restrict};
 use crate::ids::{Address, GroupId, Number, written};
+use crate::options::PasskeyGate;
+use crate::passkey::Passkey;
 use crate::record::Departure;
 use crate::wire::Ban;
 
@@ -59,10 +62,13 @@ impl Phone {
     /// its stream, with the number of the new device.
     ///
     /// # Errors
-    /// When no page shows this code, when its keys are not the page's, or when the page does not answer.
+    /// When no page shows this code, when its keys are not the page's, when the page does not answer, or when a passkey is
+    /// asked for and none is given in time.
     pub async fn scan(&self, code: &str) -> Result<DeviceId, ControlError> {
-        let secret = self.cloud.change(|state, _| state.scan(&self.number, code))?;
-        self.confirmed(secret).await
+        match self.cloud.change(|state, _| state.scan(&self.number, code))? {
+            Some(secret) => self.confirmed(secret).await,
+            None => self.linked_by_passkey().await,
+        }
     }
 
     /// Enters a pairing code, with or without its hyphen. Returns like [`Phone::scan`].
@@ -70,8 +76,26 @@ impl Phone {
     /// # Errors
     /// When no page waits for this code, when it was made for another number, or when the page does not answer.
     pub async fn enter_code(&self, code: &str) -> Result<DeviceId, ControlError> {
-        let secret = self.cloud.change(|state, now| state.enter_code(&self.number, code, now))?;
-        self.confirmed(secret).await
+        match self.cloud.change(|state, now| state.enter_code(&self.number, code, now))? {
+            Some(secret) => self.confirmed(secret).await,
+            None => self.linked_by_passkey().await,
+        }
+    }
+
+    /// The passkey of its owner, which signs what a page is asked for.
+    pub fn passkey(&self) -> Arc<Passkey> {
+        self.cloud.change(|state, _| state.passkey(&self.number))
+    }
+
+    /// Waits until a page has answered with the owner's passkey, and has stored its credentials.
+    async fn linked_by_passkey(&self) -> Result<DeviceId, ControlError> {
+        let PasskeyGate::Asks(within) = self.cloud.look(|state| state.options.passkey) else {
+            return Err(ControlError::NotConfirmed(CONFIRMATION));
+        };
+        let secret = |state: &crate::cloud::State| state.newest_device_of(&self.number);
+        let before = self.cloud.look(secret);
+        let linked = |state: &crate::cloud::State| secret(state).filter(|secret| before.as_ref() != Some(secret));
+        self.confirmed(self.cloud.wait_for("the link by passkey", within, linked).await?).await
     }
 
     async fn confirmed(&self, secret: String) -> Result<DeviceId, ControlError> {

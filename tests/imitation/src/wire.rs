@@ -21,6 +21,8 @@ pub(crate) enum FromPage {
     Hello { keys: PageKeys, secret: Option<String> },
     /// The page stored the credentials it was given; the cloud then restarts the stream (code 515).
     DeviceSigned,
+    /// The passkey's answer, or none; and the origin of the page that asked.
+    Passkey { assertion: Option<Value>, origin: String },
     /// "Link with phone number" was chosen.
     LinkCode { q: u64, phone: Number },
     /// Is this number on WhatsApp, and what is its LID? And the other way round.
@@ -57,6 +59,8 @@ pub(crate) enum ToPage {
     Qr { reference: String },
     /// There are no more references.
     QrIdle,
+    /// The code was good; now the owner's passkey. Milliseconds.
+    Passkey { challenge: String, relying_party: String, credential: String, timeout: u64 },
     /// A phone linked this device: store these credentials and say `device_signed`.
     Paired { me: Me, secret: String },
     /// Login accepted. `queued` counts the frames that waited for the device.

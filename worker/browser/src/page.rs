@@ -207,6 +207,17 @@ impl Page {
         self.call("link_code", json!({ "phone": phone })).await
     }
 
+    /// Hands the page the answer to a request for a passkey: WebAuthn's `AuthenticationResponseJSON`, or `None`, which
+    /// declines. When this returns, the page has it; what WhatsApp says to it follows as a state or a new code.
+    ///
+    /// # Errors
+    /// Codes `no_such_request`, `bad_assertion`, `wrong_challenge`, `wrong_origin` and `wrong_credential`: the page has
+    /// not heard of it, and still waits if it did. And see [`CallError`].
+    pub async fn answer_passkey(&self, id: &str, assertion: Option<&serde_json::Value>) -> Result<(), CallError> {
+        self.assert_owned()?;
+        self.call("answer_passkey", json!({ "id": id, "assertion": assertion })).await
+    }
+
     /// Sends a message, unless the page already holds one of this id, and waits for the server's ack.
     ///
     /// When the ack does not come within the call's time, the answer has ack 0: the page holds the

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use lapin::message::Delivery;
+use serde_json::json;
 use wafleet_browser::{CallError, Page};
-use wafleet_protocol::command::{Command, SessionLinkCode, SessionMove};
+use wafleet_protocol::command::{Command, SessionLinkCode, SessionMove, SessionPasskeyAnswer};
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, ResultData, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
@@ -57,6 +58,8 @@ pub(super) enum Follow {
     },
     /// Codes that the page renews by itself are for this phone.
     PairingPhone(PhoneNumber),
+    /// The page has the answer to its request for a passkey.
+    PasskeyAnswered,
 }
 
 impl Job {
@@ -100,6 +103,7 @@ impl Job {
                 _ => (Outcome::Wait, Follow::Nothing),
             },
             Command::SessionLinkCode(wanted) => self.link_code(wanted).await,
+            Command::SessionPasskeyAnswer(answer) => self.passkey(&answer).await,
             Command::SessionMove(_) if order.attempted => (self.moved(&order).await?, Follow::Nothing),
             Command::SessionMove(wanted) => match self.taker(&wanted).await {
                 Ok(to) => return self.leave(&order, to).await,
@@ -185,12 +189,27 @@ impl Job {
         };
         match page.link_code(wanted.phone.as_str()).await {
             Ok(code) => {
-                let told = session_code(&code, &wanted.phone, None);
+                let told = session_code(&code, &wanted.phone, None, self.world.clock.unix_secs());
                 (Outcome::Succeeded(Some(ResultData::Code(told))), Follow::PairingPhone(wanted.phone))
             }
             Err(CallError::Page { name, code, message }) => {
                 let error = CommandError::new(ErrorCode::LinkRefused, message).with_provider_code(code.unwrap_or(name));
                 (Outcome::Failed(error), Follow::Nothing)
+            }
+            Err(error) => {
+                (Outcome::Retry(CommandError::new(ErrorCode::PageUnavailable, error.to_string())), Follow::Nothing)
+            }
+        }
+    }
+
+    async fn passkey(&self, answer: &SessionPasskeyAnswer) -> (Outcome, Follow) {
+        let Some(page) = &self.page else { return (Outcome::Wait, Follow::Nothing) };
+        let assertion = answer.assertion.as_ref().map(|assertion| json!(assertion));
+        match page.answer_passkey(&answer.request_id, assertion.as_ref()).await {
+            Ok(()) => (Outcome::Succeeded(None), Follow::PasskeyAnswered),
+            Err(CallError::Page { name, code, message }) => {
+                let error = CommandError::new(ErrorCode::PasskeyRefused, message);
+                (Outcome::Failed(error.with_provider_code(code.unwrap_or(name))), Follow::Nothing)
             }
             Err(error) => {
                 (Outcome::Retry(CommandError::new(ErrorCode::PageUnavailable, error.to_string())), Follow::Nothing)

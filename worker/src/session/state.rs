@@ -13,7 +13,7 @@
 use std::time::{Duration, Instant};
 
 use wafleet_browser::{Me, Status as PageStatus};
-use wafleet_protocol::event::{Cause, SessionStatus};
+use wafleet_protocol::event::{Cause, SessionPasskey, SessionStatus};
 
 /// Starting Chromium and opening the address. Both have bounds of their own, of about 40 s each; this is the backstop.
 pub(crate) const OPEN_LIMIT: Duration = Duration::from_secs(120);
@@ -46,6 +46,10 @@ pub(crate) const GOING_BACK: u32 = 2;
 /// The backstop of going back to one. Trying the site on an empty profile, restoring and starting have bounds of their own.
 pub(crate) const GO_BACK_LIMIT: Duration = Duration::from_secs(300);
 
+/// How long a page waits for a passkey, and a little more: WhatsApp's challenge is good for about ten minutes (observed by
+/// others in July 2026).
+pub(crate) const PASSKEY_LIMIT: Duration = Duration::from_secs(630);
+
 /// What can happen to a session.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Input {
@@ -71,6 +75,10 @@ pub(crate) enum Input {
     Reopened,
     /// A safety copy of the profile is due, and no command is being executed.
     CopyDue,
+    /// The page asks for a passkey.
+    Passkey(Box<SessionPasskey>),
+    /// The page was given the answer.
+    PasskeyAnswered,
     /// A browser effect (reload, reopen, refresh) failed, or the browser or page broke.
     Broken { cause: Cause },
     /// A command unlinks the device: from here on its signs are expected, and its end is told by the answer.
@@ -114,6 +122,8 @@ pub(crate) enum Effect {
     RefreshQr,
     /// Tell the world a code.
     ShowQr { code: String, generation: u32, attempt: u32, life: Duration },
+    /// Tell the world that a passkey is asked for.
+    ShowPasskey(Box<SessionPasskey>),
     /// Tell the world the public status.
     Publish,
     /// Messages can go and come: emit what came in meanwhile, serve the lanes.
@@ -182,6 +192,14 @@ enum Permit {
     Shown { generation: u32 },
 }
 
+/// How far linking with a passkey has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Passkey {
+    None,
+    Asked,
+    Answered,
+}
+
 /// A session's whole state.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
@@ -210,6 +228,7 @@ pub(crate) struct State {
     permit: Permit,
     pending_qr: Option<String>,
     qr_attempt: u32,
+    passkey: Passkey,
     recoveries: u32,
     me: Option<Me>,
     online: bool,
@@ -237,6 +256,7 @@ impl State {
             permit: Permit::None,
             pending_qr: None,
             qr_attempt: 0,
+            passkey: Passkey::None,
             recoveries: 0,
             me: None,
             online: false,
@@ -353,6 +373,8 @@ impl State {
             (_, Input::Page(status)) => self.page(status, now),
             (_, Input::Qr { code, first }) => self.qr(code, first, now),
             (_, Input::QrIdle) => self.qr_idle(),
+            (_, Input::Passkey(request)) => self.passkey(request, now),
+            (_, Input::PasskeyAnswered) => self.passkey_answered(now),
             (_, Input::QrPermit { granted, used }) => self.qr_permit(granted, used, now),
             (Phase::Settling { .. }, Input::Reopened) => {
                 self.enter(Phase::Settling { reopened: true }, now);
@@ -385,6 +407,7 @@ impl State {
     }
 
     fn loading(&mut self, now: Instant) -> Vec<Effect> {
+        self.passkey = Passkey::None;
         self.unregistered_since = None;
         self.permit = Permit::None;
         self.pending_qr = None;
@@ -534,8 +557,38 @@ impl State {
         self.pending_qr = None;
         let attempt = self.qr_attempt.min(QR_CODES_PER_GENERATION);
         let life = if attempt == 1 { QR_FIRST_LIFE } else { QR_NEXT_LIFE };
-        let told = self.tell(SessionStatus::QrRequired, Cause::LinkRequired);
+        let cause = match std::mem::replace(&mut self.passkey, Passkey::None) {
+            Passkey::Answered => Cause::PasskeyRefused,
+            _ if self.public.status == SessionStatus::QrRequired => self.public.cause,
+            _ => Cause::LinkRequired,
+        };
+        let told = self.tell(SessionStatus::QrRequired, cause);
         told.into_iter().chain([Effect::ShowQr { code, generation, attempt, life }]).collect()
+    }
+
+    /// A person has to answer, and takes his time; a linked session asks for nothing of the kind.
+    fn passkey(&mut self, request: Box<SessionPasskey>, now: Instant) -> Vec<Effect> {
+        if self.linked || !matches!(self.phase, Phase::Loading | Phase::Linking | Phase::Syncing) {
+            return Vec::new();
+        }
+        self.passkey = Passkey::Asked;
+        self.paired_here = true;
+        if self.phase_deadline.is_some() {
+            self.phase_deadline = Some(now + PASSKEY_LIMIT);
+        }
+        let told = self.tell(SessionStatus::PasskeyRequired, Cause::PasskeyRequired);
+        told.into_iter().chain([Effect::ShowPasskey(request)]).collect()
+    }
+
+    fn passkey_answered(&mut self, now: Instant) -> Vec<Effect> {
+        if self.passkey != Passkey::Asked || self.public.status != SessionStatus::PasskeyRequired {
+            return Vec::new();
+        }
+        self.passkey = Passkey::Answered;
+        if self.phase_deadline.is_some() {
+            self.phase_deadline = Some(now + SYNC_LIMIT);
+        }
+        self.tell(SessionStatus::Authenticating, Cause::Linked).into_iter().collect()
     }
 
     fn qr_idle(&mut self) -> Vec<Effect> {

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use wafleet_protocol::timestamp::Timestamp;
 
 use super::*;
 
@@ -21,6 +22,12 @@ fn away() -> PageStatus {
 
 fn code(text: &str, first: bool) -> Input {
     Input::Qr { code: text.to_owned(), first }
+}
+
+fn passkey() -> Box<SessionPasskey> {
+    let request = serde_json::from_value(serde_json::json!({ "challenge": "AAAA" })).expect("a request");
+    let expires_at = Timestamp::from_unix_secs(1_795_000_600);
+    Box::new(SessionPasskey { request_id: "1".to_owned(), request, origin: "https://x".to_owned(), expires_at })
 }
 
 /// Feeds inputs one second apart and returns all effects of the last one.
@@ -72,6 +79,48 @@ fn a_new_session_shows_codes_and_is_connected_only_after_the_tab_was_reopened() 
 }
 
 #[test]
+fn a_passkey_is_asked_for_and_the_session_is_linked_when_its_answer_is_taken() {
+    let now = Instant::now();
+    let mut state = started(false, now);
+    run(&mut state, now, [code("A", true), Input::QrPermit { granted: true, used: 1 }]);
+    let asked = state.step(Input::Passkey(passkey()), now);
+    assert_eq!(asked, vec![Effect::Publish, Effect::ShowPasskey(passkey())]);
+    assert_eq!((state.public().status, state.public().cause), (SessionStatus::PasskeyRequired, Cause::PasskeyRequired));
+    assert_eq!(state.step(Input::PasskeyAnswered, now), vec![Effect::Publish]);
+    assert_eq!(state.step(Input::PasskeyAnswered, now), vec![], "told once");
+    assert_eq!(state.public().status, SessionStatus::Authenticating);
+    state.step(Input::Page(page("SYNCING", true)), now);
+    assert_eq!(state.step(Input::Page(page("MAIN", true)), now), vec![Effect::Reopen]);
+}
+
+#[test]
+fn a_code_after_the_answer_says_that_the_passkey_was_refused_and_the_next_code_says_nothing_new() {
+    let now = Instant::now();
+    let mut state = started(false, now);
+    let granted = || Input::QrPermit { granted: true, used: 1 };
+    run(&mut state, now, [code("A", true), granted(), Input::Passkey(passkey()), Input::PasskeyAnswered]);
+    let shown = state.step(code("B", false), now);
+    assert!(matches!(shown[..], [Effect::Publish, Effect::ShowQr { .. }]), "{shown:?}");
+    assert_eq!((state.public().status, state.public().cause), (SessionStatus::QrRequired, Cause::PasskeyRefused));
+    assert!(matches!(state.step(code("C", false), now)[..], [Effect::ShowQr { .. }]));
+
+    // Unanswered, and the page shows codes again: nothing was refused.
+    state.step(Input::Passkey(passkey()), now);
+    state.step(code("D", false), now);
+    assert_eq!((state.public().status, state.public().cause), (SessionStatus::QrRequired, Cause::LinkRequired));
+}
+
+#[test]
+fn a_person_has_time_to_answer_and_a_linked_session_is_not_disturbed() {
+    let now = Instant::now();
+    let mut state = started(false, now); // the page still loads
+    state.step(Input::Passkey(passkey()), now);
+    assert_eq!(state.deadline(), Some(now + PASSKEY_LIMIT));
+    let mut state = connected(now);
+    assert_eq!(state.step(Input::Passkey(passkey()), now), vec![]);
+}
+
+#[test]
 fn codes_go_on_until_the_budget_is_used_up_and_then_the_end_is_clear() {
     let now = Instant::now();
     let mut state = started(false, now);
@@ -104,10 +153,11 @@ fn a_short_absence_of_the_socket_is_not_told_and_a_long_one_is_told_once() {
     assert_eq!(state.step(Input::Page(page("MAIN", true)), due), vec![Effect::Online, Effect::Publish]);
 }
 
-#[test]
-fn a_socket_that_stays_away_is_reloaded_and_then_restarted_and_then_given_up() {
+/// Lets the socket stay away until the session has ended: the rungs climbed, and the state.
+fn climb(may_leave: bool) -> (Vec<&'static str>, State) {
     let mut now = Instant::now();
     let mut state = connected(now);
+    state.set_may_leave(may_leave);
     state.step(Input::Page(away()), now);
     let mut rungs = Vec::new();
     for _ in 0..50 {
@@ -124,12 +174,36 @@ fn a_socket_that_stays_away_is_reloaded_and_then_restarted_and_then_given_up() {
                     rungs.push("older profile");
                     state.step(Input::Opened, now); // the site is away for everybody
                 }
-                Effect::StopWanting => rungs.push("failed"),
+                Effect::StopWanting => rungs.push("no longer wanted"),
+                Effect::Close { .. } => {
+                    rungs.push("close");
+                    state.step(Input::Closed, now);
+                }
                 _ => {}
             }
         }
     }
-    assert_eq!(rungs, ["reload", "restart", "older profile", "failed"]);
+    (rungs, state)
+}
+
+#[test]
+fn a_socket_that_stays_away_is_reloaded_and_then_restarted_and_then_given_up() {
+    let (rungs, state) = climb(false);
+    assert_eq!(rungs, ["reload", "restart", "older profile", "no longer wanted", "close"]);
+    assert_eq!((state.ended(), state.public().status), (Some(End::Failed), SessionStatus::Failed));
+}
+
+#[test]
+fn another_worker_tries_before_a_session_is_given_up_for_what_may_be_this_machines_fault() {
+    let (rungs, state) = climb(true);
+    assert_eq!(rungs, ["reload", "restart", "older profile", "close"], "it stays wanted");
+    assert_eq!((state.ended(), state.public().status), (Some(End::Elsewhere), SessionStatus::Disconnected));
+
+    let now = Instant::now();
+    let mut state = started(true, now);
+    state.set_may_leave(true);
+    state.step(Input::Page(page("TOS_BLOCK", true)), now);
+    assert_eq!(state.public().status, SessionStatus::Failed, "a ban is the same everywhere");
 }
 
 #[test]
@@ -300,6 +374,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => Just(Input::Broken { cause: Cause::PageCrashed }),
         1 => Just(Input::Loading),
         1 => Just(Input::QrIdle),
+        1 => Just(Input::Passkey(passkey())),
+        1 => Just(Input::PasskeyAnswered),
         2 => Just(Input::Reopened),
         2 => Just(Input::CopyDue),
         2 => Just(Input::OpenedOlder),

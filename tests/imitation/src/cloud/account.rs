@@ -1,11 +1,13 @@
 //! Accounts and linked devices.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::ConnectionId;
 use crate::ids::Number;
+use crate::passkey::Passkey;
 use crate::wire::{Ban, Item, Restriction};
 
 /// The number of a linked device within its account. The phone itself is 0.
@@ -26,6 +28,8 @@ pub(crate) struct Account {
     pub(crate) devices: BTreeSet<Secret>,
     pub(crate) last_device: DeviceId,
     pub(crate) restriction: Option<Restrict>,
+    /// Made when it is first asked for.
+    pub(crate) passkey: Option<Arc<Passkey>>,
     /// A temporary ban and the unix second at which it ends.
     pub(crate) ban: Option<(Ban, u64)>,
 }

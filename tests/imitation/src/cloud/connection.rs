@@ -48,6 +48,8 @@ pub(crate) enum Stage {
     Greeting,
     /// Waits for a phone to link it.
     Linking(Linking),
+    /// The code was scanned or entered; the owner's passkey is asked for.
+    Asserting { linking: Linking, phone: Number, challenge: String },
     /// Got its credentials and has not confirmed them yet.
     Signing { secret: Secret },
     /// A linked device at work.

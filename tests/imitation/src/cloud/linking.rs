@@ -1,17 +1,24 @@
 //! Linking and unlinking devices: QR codes, pairing codes, logins, log-outs, conflicts.
 //!
 //! ```text
-//!  greeting ──hello, no secret──▶ linking ──scanned / code entered──▶ signing ──device_signed──▶ (515, redials)
+//!  greeting ──hello, no secret──▶ linking ──scanned / code entered──▶ (asserting: passkey) ──▶ signing ──device_signed──▶ (515, redials)
 //!      └──────hello, secret─────▶ online ──unlinked: 401 / replaced: 440──▶ dismissed
 //! ```
 
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use rand::RngCore;
+use serde_json::Value;
 
 use super::account::{Device, DeviceId, Secret};
 use super::connection::{ConnectionId, Linking, Mode, Pairing, Stage};
 use super::state::{Deed, State};
 use super::{ControlError, Moment};
 use crate::ids::Number;
+use crate::options::PasskeyGate;
+use crate::passkey::{Passkey, RELYING_PARTY};
 use crate::qr::{PageKeys, QrSeries, ScannedCode, new_pairing_code, new_reference};
 use crate::wire::{Ban, Me, Person, ToPage};
 
@@ -126,8 +133,9 @@ impl State {
         self.remove_device(&secret);
     }
 
-    /// A phone scans a code. Gives the secret of the new device, which is not confirmed yet.
-    pub(crate) fn scan(&mut self, phone: &Number, code: &str) -> Result<Secret, ControlError> {
+    /// A phone scans a code. Gives the secret of the new device, which is not confirmed yet; none while a passkey is asked
+    /// for.
+    pub(crate) fn scan(&mut self, phone: &Number, code: &str) -> Result<Option<Secret>, ControlError> {
         let code = ScannedCode::parse(code).ok_or(ControlError::NoSuchQr)?;
         let (id, linking) = self
             .linkings()
@@ -136,11 +144,16 @@ impl State {
         if linking.keys != code.keys {
             return Err(ControlError::WrongKeys);
         }
-        Ok(self.pair(id, phone))
+        Ok(self.accept(id, phone))
     }
 
     /// A pairing code is entered on a phone.
-    pub(crate) fn enter_code(&mut self, phone: &Number, code: &str, now: Moment) -> Result<Secret, ControlError> {
+    pub(crate) fn enter_code(
+        &mut self,
+        phone: &Number,
+        code: &str,
+        now: Moment,
+    ) -> Result<Option<Secret>, ControlError> {
         let entered: String = code.chars().filter(|c| *c != '-').collect::<String>().to_uppercase();
         let (id, pairing) = self
             .linkings()
@@ -150,7 +163,7 @@ impl State {
         if pairing.phone != *phone {
             return Err(ControlError::ForeignPairingCode);
         }
-        Ok(self.pair(id, phone))
+        Ok(self.accept(id, phone))
     }
 
     /// A phone scanned a code and its owner said no: the code is spent, the page shows the next one.
@@ -196,6 +209,12 @@ impl State {
     /// The number of a device within its account.
     pub(crate) fn device_id(&self, secret: &str) -> Option<DeviceId> {
         self.devices.get(secret).map(|device| device.id)
+    }
+
+    /// The credential of the device that an account linked last.
+    pub(crate) fn newest_device_of(&self, number: &Number) -> Option<Secret> {
+        let devices = self.devices.iter().filter(|(_, device)| device.account == *number);
+        devices.max_by_key(|(_, device)| device.id).map(|(secret, _)| secret.clone())
     }
 
     /// The linked devices of an account: number, and whether it is connected.
@@ -252,6 +271,47 @@ impl State {
         if connections.is_empty() { Err(ControlError::NotConnected(number.clone())) } else { Ok(connections) }
     }
 
+    /// The code is good. The device is linked, or its owner's passkey is asked for.
+    fn accept(&mut self, id: ConnectionId, phone: &Number) -> Option<Secret> {
+        let PasskeyGate::Asks(timeout) = self.options.passkey else { return Some(self.pair(id, phone)) };
+        let credential = self.passkey(phone).id();
+        let mut bytes = [0; 32];
+        self.rng.fill_bytes(&mut bytes);
+        let challenge = BASE64URL.encode(bytes);
+        let connection = self.connections.get_mut(&id)?;
+        if let Stage::Linking(linking) = std::mem::replace(&mut connection.stage, Stage::Dismissed) {
+            connection.stage = Stage::Asserting { linking, phone: phone.clone(), challenge: challenge.clone() };
+        }
+        let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let relying_party = RELYING_PARTY.to_owned();
+        self.say(id, ToPage::Passkey { challenge, relying_party, credential, timeout });
+        None
+    }
+
+    /// The passkey of a phone's owner.
+    pub(crate) fn passkey(&mut self, phone: &Number) -> Arc<Passkey> {
+        Arc::clone(self.account(phone).passkey.get_or_insert_with(|| Arc::new(Passkey::new())))
+    }
+
+    /// The page has the passkey's answer, or none. A wrong one costs the code: the page shows the next.
+    pub(super) fn passkey_answered(&mut self, id: ConnectionId, assertion: Option<&Value>, origin: &str, now: Moment) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !matches!(connection.stage, Stage::Asserting { .. }) {
+            return;
+        }
+        let Stage::Asserting { linking, phone, challenge } = std::mem::replace(&mut connection.stage, Stage::Dismissed)
+        else {
+            return;
+        };
+        let passkey = self.passkey(&phone);
+        if assertion.and_then(|assertion| passkey.verify(assertion, &challenge, origin)).is_some() {
+            self.pair(id, &phone);
+        } else {
+            self.set_stage(id, Stage::Linking(linking));
+            self.show_next_qr(id, now);
+        }
+    }
+
     fn pair(&mut self, id: ConnectionId, phone: &Number) -> Secret {
         let mut bytes = [0; 16];
         self.rng.fill_bytes(&mut bytes);
@@ -297,14 +357,22 @@ impl State {
     fn linkings(&self) -> impl Iterator<Item = (ConnectionId, &Linking)> {
         self.connections.iter().filter_map(|(id, connection)| match &connection.stage {
             Stage::Linking(linking) => Some((*id, linking)),
-            Stage::Greeting | Stage::Signing { .. } | Stage::Online { .. } | Stage::Dismissed => None,
+            Stage::Greeting
+            | Stage::Asserting { .. }
+            | Stage::Signing { .. }
+            | Stage::Online { .. }
+            | Stage::Dismissed => None,
         })
     }
 
     fn linking_mut(&mut self, id: ConnectionId) -> Option<&mut Linking> {
         match &mut self.connections.get_mut(&id)?.stage {
             Stage::Linking(linking) => Some(linking),
-            Stage::Greeting | Stage::Signing { .. } | Stage::Online { .. } | Stage::Dismissed => None,
+            Stage::Greeting
+            | Stage::Asserting { .. }
+            | Stage::Signing { .. }
+            | Stage::Online { .. }
+            | Stage::Dismissed => None,
         }
     }
 

@@ -93,6 +93,7 @@ impl State {
         match frame {
             FromPage::Hello { keys, secret } => self.hello(id, keys, secret, now),
             FromPage::DeviceSigned => self.device_signed(id),
+            FromPage::Passkey { assertion, origin } => self.passkey_answered(id, assertion.as_ref(), &origin, now),
             FromPage::LinkCode { q, phone } => self.link_code(id, q, phone, now),
             FromPage::Exists { q, wid } => {
                 let answer = self.exists(&wid);

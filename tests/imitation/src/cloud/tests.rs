@@ -52,6 +52,7 @@ impl Dialled {
         let mut page = Self::hello(cloud, None);
         let code = page.shown_code().await;
         let secret = cloud.change(|state, _| state.scan(&number(phone), &code)).expect("the code is on display");
+        let secret = secret.expect("no passkey is asked for");
         assert!(matches!(page.next().await, ToPage::Paired { .. }));
         page.say(json!({ "t": "device_signed" }));
         assert_eq!(page.next().await, ToPage::StreamError { code: 515 });

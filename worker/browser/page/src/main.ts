@@ -14,8 +14,9 @@ import { linkCode, watchLinkCodes } from './linking';
 import { watchMessages } from './live';
 import { Outbox } from './outbox';
 import { Ownership } from './ownership';
+import { Passkeys } from './passkey';
 import { coreModules } from './probe';
-import { VERSION, type Answer, type Draft, type Options, type Status } from './protocol';
+import { VERSION, type Answer, type Assertion, type Draft, type Options, type Status } from './protocol';
 import { Qr } from './qr';
 import { Sender, SentIds } from './send';
 import { Vigil } from './vigil';
@@ -29,6 +30,7 @@ class Adapter {
   readonly #outbox: Outbox;
   readonly #ownership: Ownership;
   readonly #qr: Qr;
+  readonly #passkeys: Passkeys;
   readonly #library: LazyLibrary;
   readonly #sent = new SentIds();
   readonly #sender: Sender;
@@ -41,6 +43,8 @@ class Adapter {
     this.#outbox = new Outbox(takeBinding(options.binding));
     this.#ownership = new Ownership(options.owned_until);
     this.#qr = new Qr(this.#outbox);
+    this.#passkeys = new Passkeys(this.#outbox);
+    this.#passkeys.install();
     this.#sender = new Sender(this.#ownership, this.#sent);
     this.#history = new History(this.#sent, this.#outbox);
     this.#vigil = new Vigil(this.#outbox, options.quiet_ms, {
@@ -92,6 +96,9 @@ class Adapter {
     refresh_qr: () => this.#qr.refresh(),
 
     link_code: async ({ phone }: { phone: string }) => linkCode(await this.#library.get(), phone, this.#outbox),
+
+    answer_passkey: ({ id, assertion }: { id: string; assertion: Assertion | null }) =>
+      this.#passkeys.answer(id, assertion),
 
     // wa-js' own logout waits for an event that WhatsApp no longer raises. The worker waits for the
     // state to change instead.

@@ -83,6 +83,25 @@ export interface Sent {
   timestamp: number;
 }
 
+/** WebAuthn's PublicKeyCredentialRequestOptionsJSON: bytes are base64url. */
+export interface PasskeyRequest {
+  challenge: string;
+  rpId?: string;
+  userVerification?: string;
+  timeout?: number;
+  allowCredentials?: { id: string; type: string; transports?: string[] }[];
+}
+
+/** WebAuthn's AuthenticationResponseJSON. */
+export interface Assertion {
+  id: string;
+  rawId: string;
+  type: string;
+  authenticatorAttachment?: string | null;
+  response: { clientDataJSON: string; authenticatorData: string; signature: string; userHandle?: string | null };
+  clientExtensionResults?: Record<string, unknown> | null;
+}
+
 /** How far the adapter has come in this document. */
 export type Phase =
   /** WhatsApp's core modules are there. */
@@ -96,6 +115,7 @@ export type Event =
   | { type: 'qr'; code: string; first: boolean }
   | { type: 'qr_idle' }
   | { type: 'link_code'; code: string; expires_at: number | null }
+  | { type: 'passkey'; id: string; request: PasskeyRequest; origin: string; expires_at: number }
   | { type: 'ready'; capabilities: Capabilities }
   | { type: 'message'; message: Message }
   | { type: 'ack'; ack: Ack }

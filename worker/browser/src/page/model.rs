@@ -254,6 +254,17 @@ pub enum PageEvent {
         /// Unix seconds, when the page says it.
         expires_at: Option<i64>,
     },
+    /// WhatsApp asks for a passkey. [`Page::answer_passkey`](crate::Page::answer_passkey) answers.
+    Passkey {
+        /// Names the request.
+        id: String,
+        /// WebAuthn's `PublicKeyCredentialRequestOptionsJSON`.
+        request: serde_json::Value,
+        /// The page's origin, which the answer has to be for.
+        origin: String,
+        /// Unix seconds, after which the page waits no longer.
+        expires_at: i64,
+    },
     /// The in-page library is up; says what of it fits this version of WhatsApp Web.
     Ready(Capabilities),
     /// A message came in, or the own account wrote one.

@@ -46,6 +46,7 @@ enum Event {
     Qr { code: String, first: bool },
     QrIdle,
     LinkCode { code: String, expires_at: Option<i64> },
+    Passkey { id: String, request: Value, origin: String, expires_at: i64 },
     Ready { capabilities: Capabilities },
     Message { message: Message },
     Ack { ack: Ack },
@@ -61,6 +62,9 @@ impl From<Event> for Incoming {
             Event::Qr { code, first } => PageEvent::Qr { code, first },
             Event::QrIdle => PageEvent::QrIdle,
             Event::LinkCode { code, expires_at } => PageEvent::LinkCode { code, expires_at },
+            Event::Passkey { id, request, origin, expires_at } => {
+                PageEvent::Passkey { id, request, origin, expires_at }
+            }
             Event::Ready { capabilities } => PageEvent::Ready(capabilities),
             Event::Message { message } => PageEvent::Message(message),
             Event::Ack { ack } => PageEvent::Ack(ack),
@@ -171,18 +175,19 @@ mod tests {
             { "type": "qr_idle" },
             { "type": "link_code", "code": "ABCD1234", "expires_at": 9 },
             { "type": "link_code", "code": "ABCD1234", "expires_at": null },
+            { "type": "passkey", "id": "1", "request": { "challenge": "AAAA" }, "origin": "https://x", "expires_at": 9 },
             { "type": "ready", "capabilities": { "tried": 2, "missing": ["x"], "version": null, "library": "4.6.0" } },
             { "type": "message", "message": message },
             { "type": "ack", "ack": { "keys": ["true_1@lid_A"], "chat_id": "1@lid", "sender_id": null, "ack": -1 } },
             { "type": "silent", "for_ms": 90500 },
             { "type": "fault", "what": "something" },
         ]));
-        assert_eq!(events.len(), 11);
+        assert_eq!(events.len(), 12);
         assert_eq!(faults(&events), 1);
         assert_eq!(events[0], Incoming::Phase(Phase::Probed));
         assert!(matches!(&events[1], Incoming::Event(PageEvent::State(status)) if status.is_online()));
-        assert!(matches!(&events[7], Incoming::Event(PageEvent::Message(m)) if m.text.as_deref() == Some("hello")));
-        assert!(matches!(&events[8], Incoming::Event(PageEvent::Ack(ack)) if ack.ack == -1));
+        assert!(matches!(&events[8], Incoming::Event(PageEvent::Message(m)) if m.text.as_deref() == Some("hello")));
+        assert!(matches!(&events[9], Incoming::Event(PageEvent::Ack(ack)) if ack.ack == -1));
     }
 
     #[test]
