@@ -34,7 +34,7 @@ pub use journal::{Entry, Journal, PATIENCE};
 pub use letter::{Letter, Order, unix_now};
 pub use records::{AuditRow, SessionRow};
 pub use virtual_host::VirtualHost;
-pub use worker::{Worker, WorkerBuilder};
+pub use worker::{Worker, WorkerBuilder, built};
 
 use crate::processes;
 use crate::services::{Addresses, Guard};

@@ -5,6 +5,7 @@
 //! its share of them, a host application and workers; [`invariants`] says what must hold whatever a test broke, by
 //! [`proxy`], [`processes`] and servers of its own.
 
+pub mod clocks;
 pub mod figures;
 pub mod fleet;
 pub mod invariants;

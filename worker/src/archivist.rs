@@ -16,7 +16,7 @@ use wafleet_protocol::topology;
 use crate::broker::consumer::{Reader, Source};
 use crate::dead_letter::DeadLetter;
 use crate::logging::chain;
-use crate::world::{World, unix_secs};
+use crate::world::World;
 
 /// Letters in one transaction, and in hand without an acknowledgement.
 const BATCH: u16 = 32;
@@ -63,7 +63,7 @@ async fn next_batch(reader: &mut Reader) -> Option<Vec<Delivery>> {
 
 /// Returns when the batch is in the database.
 async fn commit(world: &World, batch: &[Delivery]) {
-    let now = unix_secs();
+    let now = world.clock.unix_secs();
     let letters: Vec<DeadLetter> =
         batch.iter().map(|delivery| DeadLetter::of(delivery, &world.config.keyring, now)).collect();
     let mut said = false;

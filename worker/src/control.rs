@@ -1,7 +1,7 @@
 //! The queues that any worker reads: `wa.control`, and `wa.unrouted` for commands whose session has no queues yet.
 //!
 //! `session.start`, `.status` and `.stop` need no owner: they are answered from the database, and the owner, if there is
-//! one, is nudged. `session.logout`, `.link_code` and `.move` need the owner: they are forwarded to the owner's urgent lane.
+//! one, is nudged. `session.logout`, `.link_code`, `.passkey_answer` and `.move` need the owner: they are forwarded to the owner's urgent lane.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::intake::{self, Begun, Examined, IntakeError, Order, Place};
 use crate::logging::chain;
 use crate::session::health_score;
 use crate::settle::{Outcome, settle};
-use crate::world::{World, unix_ms};
+use crate::world::World;
 
 /// Control commands worked on at once.
 const PREFETCH: u16 = 16;
@@ -140,14 +140,16 @@ async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(),
             world.leases.nudge(session).await;
             return to_owner(world, &order, begun).await;
         }
-        (Command::SessionLinkCode(_) | Command::SessionMove(_), Some(known)) if known.desired == Desired::Stopped => {
+        (Command::SessionLinkCode(_) | Command::SessionMove(_) | Command::SessionPasskeyAnswer(_), Some(known))
+            if known.desired == Desired::Stopped =>
+        {
             Outcome::Failed(CommandError::new(ErrorCode::SessionStopped, "the session is not running: start it first"))
         }
         (Command::SessionMove(_), Some(_)) => {
             audit(world, &order, "session.move").await?;
             return to_owner(world, &order, begun).await;
         }
-        (Command::SessionLinkCode(_), Some(_)) => {
+        (Command::SessionLinkCode(_) | Command::SessionPasskeyAnswer(_), Some(_)) => {
             return to_owner(world, &order, begun).await;
         }
         (Command::MessageSend(_), Some(_)) => unreachable!("the intake refuses messages on the control queue"),
@@ -196,7 +198,7 @@ async fn start(
             ResultData::Session(SessionStatusChanged {
                 status: SessionStatus::Initializing,
                 previous: None,
-                since: Timestamp::from_unix_ms(unix_ms()),
+                since: Timestamp::from_unix_ms(world.clock.unix_ms()),
                 cause: Cause::Command,
                 attempt: 0,
                 health: Health { score: 50, degraded: false, restricted: None, moving: false },
@@ -258,7 +260,7 @@ async fn over_the_rate(world: &World, order: &Order) -> Option<Outcome> {
     match world.leases.spend(&budget, limit, RATE_WINDOW).await {
         Ok(spent) if !spent.granted => {
             // Whole seconds: asked again a moment later, the same window ends at the same time.
-            let frees_ms = unix_ms() + u64::try_from(spent.frees_in.as_millis()).unwrap_or(0);
+            let frees_ms = world.clock.unix_ms() + u64::try_from(spent.frees_in.as_millis()).unwrap_or(0);
             let until = Timestamp::from_unix_secs(frees_ms.div_ceil(1000));
             let error = CommandError::new(
                 ErrorCode::RateLimited,

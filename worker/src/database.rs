@@ -76,6 +76,17 @@ impl Database {
         Ok(())
     }
 
+    /// What the database takes the time to be, as time since the Unix epoch.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn time(&self) -> Result<Duration, DatabaseError> {
+        let micros: i64 = sqlx::query_scalar("SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    }
+
     /// Runs one statement, and again, within a bound, when it lost against another transaction.
     async fn execute<'q>(
         &self,

@@ -11,7 +11,7 @@ use wafleet_protocol::timestamp::Timestamp;
 use crate::broker::message::EventLetter;
 use crate::broker::publisher::{Confirm, PublishError};
 use crate::lease::{Fenced, Lease};
-use crate::world::{World, unix_ms, unix_secs};
+use crate::world::World;
 
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +72,8 @@ impl EventSink {
     }
 
     /// An id for something that happens once and now.
-    pub(crate) fn fresh_id() -> EventId {
-        EventId::random(unix_ms(), rand::random())
+    pub(crate) fn fresh_id(&self) -> EventId {
+        EventId::random(self.world.clock.unix_ms(), rand::random())
     }
 
     /// Numbers, signs and hands over an event: it will go out, whatever happens to the broker or to this process. Never
@@ -82,7 +82,7 @@ impl EventSink {
     /// # Errors
     /// [`EmitError`]; nothing was published then.
     pub(crate) fn emit(&self, id: EventId, event: Event, correlation: Correlation) -> Result<Confirm, EmitError> {
-        let now = unix_secs();
+        let now = self.world.clock.unix_secs();
         let signer = self.world.config.keyring.signer(Role::Events, self.workspace, now);
         let signer = signer.ok_or(EmitError::NoKey(self.workspace))?;
         let mut seq = self.seq.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +100,7 @@ impl EventSink {
             worker_id: self.world.config.worker_id.clone(),
             epoch,
             seq: number,
-            occurred_at: Timestamp::from_unix_ms(unix_ms()),
+            occurred_at: Timestamp::from_unix_ms(self.world.clock.unix_ms()),
             correlation_id: correlation.command,
             metadata: correlation.metadata,
             event,

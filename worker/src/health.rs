@@ -33,6 +33,9 @@ pub struct Heartbeat {
     pub state: String,
     /// Milliseconds on CLOCK_BOOTTIME.
     pub boottime_ms: u64,
+    /// Milliseconds by which this machine's own clock is ahead of the one the fleet agrees on.
+    #[serde(default)]
+    pub clock_skew_ms: i64,
     /// The consuming connection is up.
     pub broker_connected: bool,
     /// RabbitMQ, Redis and the database have all answered at least once.
@@ -114,6 +117,7 @@ impl Vitals {
             pid: std::process::id(),
             state: if draining { "draining" } else { "claiming" }.to_owned(),
             boottime_ms: BootInstant::now().as_millis(),
+            clock_skew_ms: self.world.clock.skew_ms(),
             broker_connected: self.world.link.connection().is_some(),
             started: *self.started.lock().unwrap_or_else(PoisonError::into_inner),
             leases,

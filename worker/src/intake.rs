@@ -25,7 +25,7 @@ use crate::database::{Acceptance, Audit, CommandRecord, DatabaseError, Late, Sig
 use crate::events::{Correlation, EmitError, EventSink};
 use crate::letter;
 use crate::logging::chain;
-use crate::world::{World, unix_secs};
+use crate::world::World;
 
 /// Executions of one command that may end with their worker, by its death or by a panic, before the command is taken for
 /// the cause. A command that is in flight during so many accidents of other causes is not to be expected.
@@ -140,7 +140,7 @@ pub(crate) async fn examine(
     place: Place<'_>,
     delivery: Delivery,
 ) -> Result<Examined, IntakeError> {
-    let now = unix_secs();
+    let now = world.clock.unix_secs();
     let verified = match letter::authenticate(&delivery, &world.config.keyring, Audience::Commands, now) {
         Ok(verified) => verified,
         Err(rejection) => {
@@ -246,7 +246,11 @@ fn belongs(command: &Command, place: Place<'_>) -> Result<(), Rejection> {
         // The control queue forwards these to the owner's urgent lane.
         (
             Place::Lane(..),
-            Command::SessionLogout | Command::SessionLinkCode(_) | Command::SessionMove(_) | Command::MessageSend(_),
+            Command::SessionLogout
+            | Command::SessionLinkCode(_)
+            | Command::SessionMove(_)
+            | Command::SessionPasskeyAnswer(_)
+            | Command::MessageSend(_),
         ) => Ok(()),
         (Place::Unrouted, Command::MessageSend(_)) => Ok(()),
         _ => Err(Rejection::Misrouted),
@@ -301,7 +305,13 @@ async fn refuse_as(
         .await?;
     world
         .publisher
-        .publish(letter::dead(delivery, reason, &rejection.to_string(), world.config.worker_id.as_str()))
+        .publish(letter::dead(
+            delivery,
+            reason,
+            &rejection.to_string(),
+            world.config.worker_id.as_str(),
+            world.clock.unix_ms(),
+        ))
         .await?;
     if let Some(verified) = verified {
         let code = match rejection {

@@ -207,6 +207,15 @@ impl Leases {
         Ok(())
     }
 
+    /// What Redis takes the time to be, as time since the Unix epoch.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub(crate) async fn time(&self) -> Result<Duration, RedisError> {
+        let (secs, micros): (u64, u32) = redis::cmd("TIME").query_async(&mut self.redis.clone()).await?;
+        Ok(Duration::from_secs(secs) + Duration::from_micros(micros.into()))
+    }
+
     /// Of the sessions given, those that nobody holds a lease for.
     ///
     /// # Errors

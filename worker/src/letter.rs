@@ -14,7 +14,6 @@ use wafleet_protocol::signing::{
 use wafleet_protocol::topology::{self, RetryTier};
 
 use crate::broker::message::Message;
-use crate::world::{unix_ms, unix_secs};
 
 /// Who replays a dead letter, as the replay says.
 pub(crate) const REPLAYED_BY_HEADER: &str = "x-wa-replayed-by";
@@ -145,14 +144,14 @@ fn is_small_text(value: &AMQPValue) -> bool {
 
 /// A dead letter: body and signature as evidence, the reason for programs, the detail for people. Of a body over the limit
 /// only its size and hash are kept.
-pub(crate) fn dead(delivery: &Delivery, reason: &str, detail: &str, worker: &str) -> Message {
+pub(crate) fn dead(delivery: &Delivery, reason: &str, detail: &str, worker: &str, now_ms: u64) -> Message {
     let mut more = vec![
         (topology::REASON_HEADER, reason.to_owned()),
         (topology::DETAIL_HEADER, printable(detail, 256)),
         (topology::WORKER_HEADER, worker.to_owned()),
         // Two refusals are two letters, however much alike; the same one published again is the same letter.
-        ("x-wa-letter-id", Ulid::from_parts(unix_ms(), rand::random()).to_string()),
-        ("x-wa-dead-at", unix_secs().to_string()),
+        ("x-wa-letter-id", Ulid::from_parts(now_ms, rand::random()).to_string()),
+        ("x-wa-dead-at", (now_ms / 1000).to_string()),
         ("x-wa-exchange", printable(delivery.exchange.as_str(), 128)),
         ("x-wa-routing-key", printable(delivery.routing_key.as_str(), 255)),
     ];

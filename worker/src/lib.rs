@@ -13,6 +13,7 @@ pub mod worker;
 mod archivist;
 mod boottime;
 mod broker;
+mod clock;
 mod control;
 mod counters;
 mod database;

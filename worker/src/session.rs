@@ -140,6 +140,9 @@ pub(crate) struct SessionActor {
     over_quota: bool,
     work: JoinSet<Happening>,
     told: Told,
+    /// Acks (message key, chat id, level) that wait for the ledger to say whose message it was.
+    untold_acks: Vec<(String, String, i8)>,
+    waits_for_ledger: bool,
     incompatible: Option<Vec<String>>,
     pairing_phone: Option<PhoneNumber>,
     /// A pairing code that the page made and nobody was told yet, with its end if the page says it.
@@ -203,6 +206,8 @@ enum Happening {
     },
     /// The page has had time enough to say that everything has arrived.
     PageArrived,
+    /// The database answers again, and something waited for it.
+    LedgerAnswers,
     Found(Vec<Sent>),
     RowWritten {
         fenced: bool,
@@ -232,6 +237,7 @@ pub(crate) fn channel(
     let snapshots = Snapshots::new(&world, workspace, &session, &lease);
     let copies = Copies::new(world.config.safety_copy.filter(|_| snapshots.is_some()), Instant::now());
     let room = world.publisher.room();
+    let watermark = Watermark::resume(row.watermark, world.clock.unix_secs());
     let actor = SessionActor {
         room,
         world,
@@ -251,11 +257,13 @@ pub(crate) fn channel(
         opening: Opening::new(),
         work: JoinSet::new(),
         told: Told::default(),
+        untold_acks: Vec::new(),
+        waits_for_ledger: false,
         incompatible: None,
         pairing_phone: row.pairing_phone.as_deref().and_then(|phone| phone.parse().ok()),
         untold_code: None,
         confirms: FuturesOrdered::new(),
-        watermark: Watermark::resume(row.watermark),
+        watermark,
         arrived: false,
         reading: None,
         row: RowWriter::default(),
@@ -397,6 +405,10 @@ impl SessionActor {
                 self.look_whether_arrived();
                 None
             }
+            Happening::LedgerAnswers => {
+                self.ledger_answers().await;
+                None
+            }
             Happening::Found(found) => {
                 self.found(found).await;
                 None
@@ -481,6 +493,7 @@ impl SessionActor {
                 // Who asked for an end before wants it for good or for anybody.
                 self.leaving.take().map(Input::from).or(Some(Input::Drain))
             }
+            Follow::PasskeyAnswered => Some(Input::PasskeyAnswered),
             Follow::PairingPhone(phone) => {
                 self.pairing_phone = Some(phone);
                 self.tell_code();

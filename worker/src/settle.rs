@@ -11,7 +11,7 @@ use crate::events::{EmitError, EventSink};
 use crate::intake::{IntakeError, Order, acknowledge, result_id};
 use crate::lease::Fenced;
 use crate::letter;
-use crate::world::{World, unix_secs};
+use crate::world::World;
 
 /// What an attempt came to.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(crate) async fn settle(
             let attempt = order.attempts() + 1;
             // A retry that would come back only after the end of the command's life is not a retry.
             let tier = RetryTier::after_attempt(attempt)
-                .filter(|tier| unix_secs() + tier.delay().as_secs() < order.verified.expires_at);
+                .filter(|tier| world.clock.unix_secs() + tier.delay().as_secs() < order.verified.expires_at);
             match tier {
                 Some(tier) => {
                     world.counters.count("commands.retried", error.code.as_str());
@@ -62,7 +62,7 @@ pub(crate) async fn settle(
             }
         }
         Outcome::Deferred(error, until) => {
-            let wait = until.unix_secs().saturating_sub(unix_secs());
+            let wait = until.unix_secs().saturating_sub(world.clock.unix_secs());
             let tier = RetryTier::ALL
                 .into_iter()
                 .rev()

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archivist;
 use crate::broker::consumer::{self, Link};
 use crate::broker::publisher;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::control;
 use crate::counters::Counters;
@@ -79,6 +80,7 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
         publisher,
         link,
         counters,
+        clock: Clock::new(),
         process: format!("{}#{:016x}", config.worker_id, rand::random::<u64>()).into(),
         others: Arc::default(),
         objects,
@@ -104,6 +106,11 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     tokio::spawn(log_counts(world.clone(), drain.clone()));
 
     reach(&world, &vitals, &drain).await;
+    world.clock.compare(&world).await;
+    let comparing = {
+        let (world, stop) = (world.clone(), leases_stop.clone());
+        tokio::spawn(async move { world.clock.clone().keep(&world, stop).await })
+    };
     if let Err(error) = snapshot::sweep_erased(&world.database, &config.profile_root).await {
         tracing::error!(error = %chain(&error), "directories of erased sessions may still be on this disk; the next start looks again");
     }
@@ -125,6 +132,7 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
         let _ = consuming.await;
         leases_stop.cancel();
         let _ = keeping.await;
+        let _ = comparing.await;
         world.database.close().await;
     };
     let cut_short = async {

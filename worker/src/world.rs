@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::broker::consumer::Link;
 use crate::broker::publisher::Publisher;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::database::Database;
@@ -23,6 +24,7 @@ pub(crate) struct World {
     pub(crate) publisher: Publisher,
     pub(crate) link: Link,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: Clock,
     /// This process, told from an earlier one of the same worker id.
     pub(crate) process: Arc<str>,
     /// Other workers are there, as far as the claim loop knows.
@@ -31,7 +33,8 @@ pub(crate) struct World {
     pub(crate) objects: Option<Arc<Objects>>,
 }
 
-/// The wall clock, as time since the Unix epoch. Used for what leaves the process; deadlines use monotonic clocks.
+/// This machine's own clock, as time since the Unix epoch, for the command line and for names on this disk. A worker lives
+/// by [`Clock`]; deadlines use clocks that nobody sets.
 pub(crate) fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

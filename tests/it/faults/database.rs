@@ -1,8 +1,10 @@
 //! What breaks at the database.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
-use wafleet_imitation::Options;
-use wafleet_protocol::event::{Event, Outcome};
+use wafleet_imitation::{AckTimes, Options};
+use wafleet_protocol::event::{Event, Outcome, ResultData};
 use wafleet_tests::fleet::{PATIENCE, Target};
 use wafleet_tests::invariants::Story;
 use wafleet_tests::proxy::{BOTH_WAYS, Proxy};
@@ -67,6 +69,68 @@ async fn running_sessions_go_on_while_the_database_is_away_and_commands_wait() -
         stage.host.ask(&Target::new(round)?, &wafleet_protocol::command::Command::SessionStop).await?;
     }
     story.end(vec![worker]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_own_message_that_comes_while_the_database_is_away_is_told_once_and_with_its_command() -> Result<()> {
+    // The phone is slow to acknowledge, so that the ack falls into the outage.
+    let acks = AckTimes { server: Duration::from_millis(30), delivered: None, read: None };
+    let stage = Stage::set(Options { acks, ..Options::default() }).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    let bert = stage.site.phone(BERT, "Bert");
+    let story = Story::begin(&stage)?;
+    let database = Proxy::opened(stage.fleet.database().url()).await?;
+    let through = database.url(stage.fleet.database().url())?;
+    let mut first = stage.worker("w1").spawn()?;
+    first.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    let by_command = stage.host.ask(&target, &text(BERT, "by command")?).await?;
+    let sent = by_command.data.as_ref().and_then(|data| match data {
+        ResultData::Message(sent) => Some(sent.id.clone()),
+        _ => None,
+    });
+    let sent = sent.context("a message was sent")?;
+
+    // Another worker, which has to look up whose message it was.
+    let mut second = stage.worker("w2").env("WAFLEET_DATABASE_URL", through).spawn()?;
+    second.wait_until_ready().await?;
+    ensure!(first.terminate(2 * PATIENCE).await?.success());
+    let owns =
+        async || Ok((second.heartbeat()?.is_some_and(|beat| beat.sessions.contains_key("connected"))).then_some(()));
+    wait::until("the second worker has it", 2 * PATIENCE, owns).await?;
+    anna.receive_text(BERT, "Bert", "all is read");
+    let text_is = |words: &'static str| {
+        move |envelope: &wafleet_protocol::event::Envelope| match &envelope.event {
+            Event::MessageReceived(message) => message.text.as_ref().filter(|text| text.as_str() == words).map(drop),
+            _ => None,
+        }
+    };
+    stage.host.events().wait_from(0, "a message", PATIENCE, text_is("all is read")).await?;
+
+    let mark = stage.host.events().len();
+    database.pause(BOTH_WAYS);
+    let typed = anna.send_text(BERT, "typed on the phone");
+    bert.confirm_delivery(&sent)?;
+    anna.receive_text(BERT, "Bert", "behind it");
+    stage.host.events().wait_from(mark, "what came behind it", PATIENCE, text_is("behind it")).await?;
+    let own = |envelope: &wafleet_protocol::event::Envelope| match &envelope.event {
+        Event::MessageSent(told) if told.message.id == typed => Some(envelope.correlation_id.clone()),
+        _ => None,
+    };
+    let ack = |envelope: &wafleet_protocol::event::Envelope| match &envelope.event {
+        Event::MessageAck(told) if told.id == sent && told.ack.number() == 2 => Some(envelope.correlation_id.clone()),
+        _ => None,
+    };
+    let told_now = stage.host.events().entries();
+    ensure!(told_now.iter().all(|entry| own(&entry.envelope).is_none() && ack(&entry.envelope).is_none()));
+    database.resume();
+    let of_nobody = stage.host.events().wait_from(mark, "the message typed on the phone", PATIENCE, own).await?;
+    ensure!(of_nobody.is_none(), "no command sent it: {of_nobody:?}");
+    let of_command = stage.host.events().wait_from(mark, "the ack", PATIENCE, ack).await?;
+    ensure!(of_command.as_ref() == Some(&by_command.command_id), "{of_command:?}");
+    story.end(vec![second]).await?;
     Ok(())
 }
 

@@ -327,7 +327,17 @@ fn binary() -> anyhow::Result<PathBuf> {
     if let Some(path) = std::env::var_os("WAFLEET_BIN") {
         return Ok(path.into());
     }
+    built("wafleet")
+}
+
+/// A program of this workspace in the target directory this one was built into.
+///
+/// # Errors
+/// It was not built.
+pub fn built(program: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let built = own.ancestors().skip(1).map(|directory| directory.join("wafleet")).find(|path| path.is_file());
-    built.context("the worker was not built: run `make test`, or `cargo build -p wafleet` before the tests")
+    let built = own.ancestors().skip(1).map(|directory| directory.join(program)).find(|path| path.is_file());
+    built.with_context(|| {
+        format!("{program} was not built: run `make test`, or `cargo build --workspace --bins` before the tests")
+    })
 }

@@ -13,9 +13,8 @@ use super::state::{self, Effect, Input};
 use super::{Happening, RETRY_PAUSE, SessionActor, health_score, telling};
 use crate::broker::consumer::{Reader, Source};
 use crate::database::StatusWrite;
-use crate::events::{Correlation, EventSink};
+use crate::events::Correlation;
 use crate::logging::chain;
-use crate::world::unix_ms;
 
 /// Deliveries of the urgent lane held at most; paced lanes hold their head only, so that nothing blocks an urgent one.
 const URGENT_PREFETCH: u16 = 4;
@@ -59,6 +58,9 @@ impl SessionActor {
             Effect::RefreshQr => self.with_page(Cause::PageHung, async |page| page.refresh_qr().await.map(|()| None)),
             Effect::AskQrPermit => self.ask_qr_permit(),
             Effect::ShowQr { code, generation, attempt, life } => self.show_qr(&code, generation, attempt, life),
+            Effect::ShowPasskey(request) => {
+                self.emit(self.sink.fresh_id(), Event::SessionPasskey(*request), Correlation::default());
+            }
             Effect::Publish => self.publish_status(),
             Effect::Online => {
                 self.worth_saving = true;
@@ -132,12 +134,14 @@ impl SessionActor {
     fn show_qr(&mut self, code: &str, generation: u32, attempt: u32, life: Duration) {
         let event = Event::SessionQr(SessionQr {
             qr: code.into(),
-            expires_at: Timestamp::from_unix_ms(unix_ms() + u64::try_from(life.as_millis()).unwrap_or(0)),
+            expires_at: Timestamp::from_unix_ms(
+                self.world.clock.unix_ms() + u64::try_from(life.as_millis()).unwrap_or(0),
+            ),
             generation,
             attempt,
             max: state::QR_CODES_PER_GENERATION,
         });
-        self.emit(EventSink::fresh_id(), event, Correlation::default());
+        self.emit(self.sink.fresh_id(), event, Correlation::default());
         let (database, session, code) = (self.world.database.clone(), self.session.clone(), code.to_owned());
         let fence = self.lease.fence();
         self.work.spawn(async move {
@@ -171,7 +175,7 @@ impl SessionActor {
         tracing::info!(status = %told.status, cause = ?told.cause, attempt = told.attempt, "session status");
         self.world.counters.count("sessions.status", told.status.as_str());
         self.status.send_replace(told.status);
-        self.emit(EventSink::fresh_id(), Event::SessionStatus(told.clone()), Correlation::default());
+        self.emit(self.sink.fresh_id(), Event::SessionStatus(told.clone()), Correlation::default());
         if self.row.writing {
             self.row.next = Some(told);
         } else {
@@ -183,7 +187,7 @@ impl SessionActor {
     pub(super) fn tell_health(&mut self) {
         let now = self.status_now();
         let told = SessionStatusChanged { previous: Some(now.status), cause: Cause::Health, ..now };
-        self.emit(EventSink::fresh_id(), Event::SessionStatus(told), Correlation::default());
+        self.emit(self.sink.fresh_id(), Event::SessionStatus(told), Correlation::default());
     }
 
     pub(super) fn status_now(&self) -> SessionStatusChanged {
@@ -192,7 +196,7 @@ impl SessionActor {
         SessionStatusChanged {
             status: public.status,
             previous: public.previous,
-            since: Timestamp::from_unix_ms(unix_ms()),
+            since: Timestamp::from_unix_ms(self.world.clock.unix_ms()),
             cause: public.cause,
             attempt: public.attempt,
             health: Health {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wafleet_browser::{CallError, Message as PageMessage, PageEvent, Sent};
-use wafleet_protocol::event::{Ack, Cause, CommandResult, Event, Outcome, ResultData, SentMessage, SessionCode};
+use wafleet_protocol::event::{
+    Ack, Cause, CommandResult, Event, Outcome, ResultData, SentMessage, SessionCode, SessionPasskey,
+};
 use wafleet_protocol::id::{CommandId, PhoneNumber};
 use wafleet_protocol::timestamp::Timestamp;
 
@@ -12,9 +14,8 @@ use super::state::Input;
 use super::telling::{self, Origin};
 use super::{Happening, SessionActor};
 use crate::broker::outbox::Room;
-use crate::events::{Correlation, EventSink};
+use crate::events::Correlation;
 use crate::logging::chain;
-use crate::world::unix_secs;
 
 /// How often the watermark goes to the database at most.
 const WATERMARK_EVERY: Duration = Duration::from_secs(5);
@@ -31,6 +32,10 @@ const ARRIVED_WITHIN: Duration = Duration::from_secs(60);
 const UNKNOWN_AT_ONCE: u32 = 100;
 /// Seconds by which the host's clock, which dates commands, may be ahead of WhatsApp's, which dates chats.
 const UNKNOWN_SLACK_SECS: i64 = 600;
+/// How long what comes in waits behind an own message whose command is looked up.
+const LEDGER_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// Acks of one session that wait for the ledger. Those of messages that came in since the watermark are read again anyway.
+const UNTOLD_ACKS: usize = 10_000;
 /// WhatsApp's pairing code lives this long: measured 3 min 15 s, told a little shorter.
 const LINK_CODE_LIFE: Duration = Duration::from_secs(180);
 
@@ -61,8 +66,8 @@ pub(super) struct Watermark {
 
 impl Watermark {
     /// Picks up where the last owner stopped; a session that was never linked begins now.
-    pub(super) fn resume(recorded: u64) -> Self {
-        let mark = if recorded > 0 { recorded } else { unix_secs() };
+    pub(super) fn resume(recorded: u64, now: u64) -> Self {
+        let mark = if recorded > 0 { recorded } else { now };
         Self { mark, confirmed: mark, written: recorded, ..Self::default() }
     }
 
@@ -133,6 +138,9 @@ impl Watermark {
         Some(mark)
     }
 }
+
+/// The ledger does not say now whose command it was.
+struct Unknown;
 
 /// What the broker has confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,11 +270,19 @@ impl SessionActor {
                 self.tell_code();
                 None
             }
+            PageEvent::Passkey { id, request, origin, expires_at } => {
+                let Ok(request) = serde_json::from_value(request) else {
+                    tracing::warn!("the page asks for a passkey in a form that is not WebAuthn's");
+                    return None;
+                };
+                let expires_at = Timestamp::from_unix_secs(u64::try_from(expires_at).unwrap_or(0));
+                Some(Input::Passkey(Box::new(SessionPasskey { request_id: id, request, origin, expires_at })))
+            }
             PageEvent::Ready(capabilities) => {
                 let missing = (!capabilities.missing.is_empty()).then(|| capabilities.missing.clone());
                 if missing.is_some() && missing != self.incompatible {
                     tracing::warn!(missing = ?capabilities.missing, version = capabilities.version, "this version of the page lacks something; the session goes on with less");
-                    self.emit(EventSink::fresh_id(), telling::incompatible(&capabilities), Correlation::default());
+                    self.emit(self.sink.fresh_id(), telling::incompatible(&capabilities), Correlation::default());
                 }
                 self.incompatible = missing;
                 None
@@ -294,8 +310,8 @@ impl SessionActor {
     pub(super) fn tell_code(&mut self) {
         let Some(phone) = self.pairing_phone.clone() else { return };
         if let Some((code, expires_at)) = self.untold_code.take() {
-            let event = Event::SessionCode(session_code(&code, &phone, expires_at));
-            self.emit(EventSink::fresh_id(), event, Correlation::default());
+            let event = Event::SessionCode(session_code(&code, &phone, expires_at, self.world.clock.unix_secs()));
+            self.emit(self.sink.fresh_id(), event, Correlation::default());
         }
     }
 
@@ -303,7 +319,15 @@ impl SessionActor {
         if !self.told.is_new_message(&message.key) {
             return;
         }
-        let origin = if message.from_me { self.origin(&message.id).await } else { None };
+        let origin = match message.from_me {
+            false => None,
+            true => match self.origin(&message.id).await {
+                Ok(origin) => Some(origin),
+                // The page is read again when the ledger answers; until then the mark stays where it is.
+                Err(Unknown) => return self.wait_for_the_ledger(),
+            },
+        };
+        self.told.remember_message(&message.key);
         let (id, event) = telling::message(&self.session, message, origin.as_ref());
         let at = u64::try_from(message.timestamp).unwrap_or(0);
         if let Some(confirm) = self.emit(id, event, correlation(origin.as_ref())) {
@@ -318,11 +342,17 @@ impl SessionActor {
         if !self.told.is_new_ack(key, ack) {
             return;
         }
-        let origin = self.origin(telling::message_id(key)).await;
-        let (id, event) = telling::ack(&self.session, key, chat_id, ack, origin.as_ref());
-        self.emit(id, event, correlation(origin.as_ref()));
+        let Ok(origin) = self.origin(telling::message_id(key)).await else {
+            if self.untold_acks.len() < UNTOLD_ACKS {
+                self.untold_acks.push((key.to_owned(), chat_id.to_owned(), ack));
+            }
+            return self.wait_for_the_ledger();
+        };
+        self.told.remember_ack(key, ack);
+        let (id, event) = telling::ack(&self.session, key, chat_id, ack, Some(&origin));
+        self.emit(id, event, correlation(Some(&origin)));
         if ack > 0
-            && let Some(command) = origin.and_then(|origin| origin.command)
+            && let Some(command) = origin.command
         {
             self.settle_late(&command, key, chat_id, ack);
         }
@@ -335,7 +365,7 @@ impl SessionActor {
             key: key.into(),
             id: telling::message_id(key).to_owned(),
             chat_id: chat_id.into(),
-            timestamp: Timestamp::from_unix_secs(unix_secs()),
+            timestamp: Timestamp::from_unix_secs(self.world.clock.unix_secs()),
             ack: Ack::from_number(i64::from(ack)),
         };
         let (database, workspace) = (self.world.database.clone(), self.workspace.get());
@@ -393,21 +423,47 @@ impl SessionActor {
     }
 
     /// The command behind an own message: remembered, or in the ledger.
-    async fn origin(&mut self, message_id: &str) -> Option<Origin> {
+    async fn origin(&mut self, message_id: &str) -> Result<Origin, Unknown> {
         if let Some(origin) = self.told.origin(message_id) {
-            return Some(origin.clone());
+            return Ok(origin.clone());
         }
         // Only our own sends have ids of this form made from command ids; a miss costs one indexed look-up.
-        let found = self.world.database.sender_of(self.session.as_str(), message_id).await;
-        let origin = match found {
-            Ok(found) => found.map(|(command, reference)| Origin::from_ledger(&command, reference)).unwrap_or_default(),
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "the command behind a message could not be looked up");
-                return None;
+        let look = self.world.database.sender_of(self.session.as_str(), message_id);
+        let found = match tokio::time::timeout(LEDGER_ANSWERS_WITHIN, look).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                tracing::debug!(error = %chain(&error), "the command behind a message could not be looked up");
+                return Err(Unknown);
             }
+            Err(_) => return Err(Unknown),
         };
+        let origin = found.map(|(command, reference)| Origin::from_ledger(&command, reference)).unwrap_or_default();
         self.told.remember_origin(message_id, origin.clone());
-        Some(origin)
+        Ok(origin)
+    }
+
+    /// An own message or its ack cannot be told yet: told without its command, it would say something else under the same
+    /// event id than what the next owner, or this one a moment later, says.
+    fn wait_for_the_ledger(&mut self) {
+        self.watermark.hold(Instant::now());
+        if std::mem::replace(&mut self.waits_for_ledger, true) {
+            return;
+        }
+        tracing::warn!("whose command an own message is cannot be looked up; it is told when the database answers");
+        let database = self.world.database.clone();
+        self.work.spawn(async move {
+            database.available().await;
+            Happening::LedgerAnswers
+        });
+    }
+
+    /// What waited for the ledger is told now.
+    pub(super) async fn ledger_answers(&mut self) {
+        self.waits_for_ledger = false;
+        self.catch_up();
+        for (key, chat_id, ack) in std::mem::take(&mut self.untold_acks) {
+            self.tell_ack(&key, &chat_id, ack).await;
+        }
     }
 
     pub(super) fn confirmed(&mut self, confirmed: Confirmed) {
@@ -424,12 +480,12 @@ impl SessionActor {
     }
 }
 
-pub(super) fn session_code(code: &str, phone: &PhoneNumber, expires_at: Option<i64>) -> SessionCode {
+pub(super) fn session_code(code: &str, phone: &PhoneNumber, expires_at: Option<i64>, now: u64) -> SessionCode {
     let expires_at = expires_at.and_then(|secs| u64::try_from(secs).ok());
     SessionCode {
         code: code.into(),
         phone: phone.as_str().into(),
-        expires_at: Timestamp::from_unix_secs(expires_at.unwrap_or_else(|| unix_secs() + LINK_CODE_LIFE.as_secs())),
+        expires_at: Timestamp::from_unix_secs(expires_at.unwrap_or_else(|| now + LINK_CODE_LIFE.as_secs())),
     }
 }
 
@@ -444,7 +500,7 @@ mod tests {
     #[test]
     fn the_mark_is_held_until_the_page_is_read_and_all_of_it_confirmed() {
         let now = Instant::now();
-        let mut watermark = Watermark::resume(1_000);
+        let mut watermark = Watermark::resume(1_000, 2_000);
         watermark.hold(now);
         watermark.confirm(2_000);
         assert_eq!((watermark.mark, watermark.from()), (1_000, 880), "an older message may still follow");
@@ -462,7 +518,7 @@ mod tests {
     #[test]
     fn a_reading_that_another_one_has_followed_frees_nothing() {
         let now = Instant::now();
-        let mut watermark = Watermark::resume(1_000);
+        let mut watermark = Watermark::resume(1_000, 2_000);
         watermark.hold(now);
         let first = watermark.begin_reading(true, now).expect("read");
         watermark.hold(now);
@@ -477,7 +533,7 @@ mod tests {
     #[test]
     fn a_page_that_never_says_so_is_read_all_the_same() {
         let now = Instant::now();
-        let mut watermark = Watermark::resume(1_000);
+        let mut watermark = Watermark::resume(1_000, 2_000);
         watermark.hold(now);
         assert_eq!(watermark.begin_reading(false, now + ARRIVED_WITHIN - Duration::from_millis(1)), None);
         assert!(watermark.begin_reading(false, now + ARRIVED_WITHIN).is_some());
@@ -486,13 +542,14 @@ mod tests {
     #[test]
     fn a_session_without_a_message_has_a_mark_once_its_page_was_read() {
         let now = Instant::now();
-        let mut watermark = Watermark::resume(0);
+        let mut watermark = Watermark::resume(0, 1_790_000_000);
         assert!(watermark.unwritten().is_some(), "what comes while nobody owns it is read by the next owner");
         watermark.hold(now);
         let reading = watermark.begin_reading(true, now).expect("read");
         watermark.free(reading);
         let mark = watermark.write(now).expect("written");
-        assert!(mark > 1_700_000_000 && watermark.write(now).is_none());
+        assert_eq!(mark, 1_790_000_000);
+        assert_eq!(watermark.write(now), None);
         watermark.confirm(mark + 10);
         assert_eq!(watermark.write(now + Duration::from_secs(1)), None, "not that often");
         assert_eq!(watermark.write(now + WATERMARK_EVERY), Some(mark + 10));

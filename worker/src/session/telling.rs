@@ -38,19 +38,24 @@ pub(crate) struct Told {
 
 impl Told {
     /// Whether this message is new.
-    pub(crate) fn is_new_message(&mut self, key: &str) -> bool {
-        self.messages.insert(key, ()).is_none()
+    pub(crate) fn is_new_message(&self, key: &str) -> bool {
+        self.messages.get(key).is_none()
     }
 
-    /// Whether this ack is higher than what was told of the message.
-    pub(crate) fn is_new_ack(&mut self, key: &str, ack: i8) -> bool {
-        // A failure is told once and only before anything else was; levels only grow.
-        let known = self.acks.get(key).copied();
-        let new = known.is_none_or(|known| ack > known);
-        if new {
-            self.acks.insert(key, ack);
-        }
-        new
+    /// It is told.
+    pub(crate) fn remember_message(&mut self, key: &str) {
+        self.messages.insert(key, ());
+    }
+
+    /// Whether this ack is higher than what was told of the message. A failure is told once and only before anything else
+    /// was; levels only grow.
+    pub(crate) fn is_new_ack(&self, key: &str, ack: i8) -> bool {
+        self.acks.get(key).is_none_or(|known| ack > *known)
+    }
+
+    /// It is told.
+    pub(crate) fn remember_ack(&mut self, key: &str, ack: i8) {
+        self.acks.insert(key, ack);
     }
 
     /// Remembers which command a message id belongs to.
@@ -191,6 +196,9 @@ mod tests {
         let steps = [(1, true), (1, false), (3, true), (2, false), (4, true), (-1, false)];
         for (ack, new) in steps {
             assert_eq!(told.is_new_ack("true_1@lid_A", ack), new, "ack {ack}");
+            if new {
+                told.remember_ack("true_1@lid_A", ack);
+            }
         }
     }
 
@@ -198,9 +206,10 @@ mod tests {
     fn a_message_is_new_once_and_memory_is_bounded() {
         let mut told = Told::default();
         assert!(told.is_new_message("k0"));
+        told.remember_message("k0");
         assert!(!told.is_new_message("k0"));
         for n in 1..=REMEMBERED {
-            told.is_new_message(&format!("k{n}"));
+            told.remember_message(&format!("k{n}"));
         }
         assert_eq!(told.messages.map.len(), REMEMBERED);
         assert!(told.is_new_message("k0"), "the oldest was forgotten");
