@@ -69,7 +69,7 @@ return [
     'broadcasting' => [
         'driver' => env('WHATSAPP_BROADCASTING'),
         'channel' => 'workspace.{workspace}',   // always a private channel; {workspace} and {session} are replaced
-        'events' => ['session.qr', 'session.code', 'session.status'],
+        'events' => ['session.qr', 'session.code', 'session.passkey', 'session.status'],
         'pause' => 5,                     // seconds without further tries after the broadcaster was not reachable
     ],
 ];

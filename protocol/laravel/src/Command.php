@@ -54,16 +54,34 @@ final class Command
         int $workspace, string $session, string $to, string $text, ?string $ref = null, string $lane = 'normal',
         int|DateInterval|DateTimeInterface|null $validFor = null, ?array $metadata = null,
     ): self {
+        return self::message($workspace, $session, $to, ['kind' => 'text', 'text' => $text], $ref, null, $lane, $validFor, $metadata);
+    }
+
+    /**
+     * A message of any kind.
+     *
+     * @param  array{kind: string}  $content  `kind` and the fields of that kind, as the reference of the protocol lists them
+     * @param  string|null  $replyTo  the key of the message that it answers
+     */
+    public static function message(
+        int $workspace, string $session, string $to, array $content, ?string $ref = null, ?string $replyTo = null,
+        string $lane = 'normal', int|DateInterval|DateTimeInterface|null $validFor = null, ?array $metadata = null,
+    ): self {
         if (! isset(self::LANES[$lane])) {
             throw new InvalidCommand("{$lane} is no lane: it is urgent, high, normal or campaign");
         }
-        if ($text === '' || mb_strlen($text) > self::MAX_TEXT_CHARACTERS || str_contains($text, "\0")) {
+        if (! is_string($content['kind'] ?? null)) {
+            throw new InvalidCommand('a message has a kind, such as text, location, contact, poll or forward');
+        }
+        $text = $content['text'] ?? null;
+        if ($content['kind'] === 'text' && (! is_string($text) || $text === '' || mb_strlen($text) > self::MAX_TEXT_CHARACTERS || str_contains($text, "\0"))) {
             throw new InvalidCommand('a text has 1 to '.self::MAX_TEXT_CHARACTERS.' characters, none of them NUL');
         }
         if ($ref !== null && (mb_strlen($ref) < 1 || mb_strlen($ref) > 255 || preg_match('/\p{Cc}/u', $ref) !== 0)) {
             throw new InvalidCommand('a ref has 1 to 255 characters, none of them a control character');
         }
-        $data = ['to' => self::chat($to), 'kind' => 'text', 'text' => $text];
+        $data = ['to' => self::chat($to)] + array_filter($content, fn ($value) => $value !== null);
+        $data += $replyTo === null ? [] : ['reply_to' => $replyTo];
         $data += $ref === null ? [] : ['reference' => $ref];
         $default = $lane === 'campaign' ? self::CAMPAIGN_LIFETIME_SECONDS : self::MESSAGE_LIFETIME_SECONDS;
 

@@ -75,6 +75,84 @@ final class Session
         return $command;
     }
 
+    /**
+     * Sends a message of any kind.
+     *
+     * @param  array{kind: string}  $content  `kind` and the fields of that kind, as the reference of the protocol lists them
+     * @param  string|null  $replyTo  the key of the message that it answers
+     *
+     * @see self::sendText() for the rest
+     */
+    public function send(
+        string $to, array $content, ?string $ref = null, ?string $replyTo = null, string $lane = 'normal',
+        int|DateInterval|DateTimeInterface|null $validFor = null,
+    ): Command {
+        $command = Command::message($this->workspace, $this->id, $to, $content, $ref, $replyTo, $lane, $validFor, $this->metadata);
+        $this->client->publish($command);
+
+        return $command;
+    }
+
+    /**
+     * Sends a place on the map.
+     *
+     * @param  mixed  ...$options  ref, replyTo, lane, validFor of {@see self::send()}, by name
+     */
+    public function sendLocation(
+        string $to, float $latitude, float $longitude, ?string $name = null, ?string $address = null, mixed ...$options,
+    ): Command {
+        return $this->send($to, ['kind' => 'location', 'latitude' => $latitude, 'longitude' => $longitude, 'name' => $name, 'address' => $address], ...$options);
+    }
+
+    /**
+     * Sends visiting cards.
+     *
+     * @param  array<string, string>  $contacts  names and phone numbers
+     * @param  mixed  ...$options  as of {@see self::sendLocation()}
+     */
+    public function sendContacts(string $to, array $contacts, mixed ...$options): Command
+    {
+        $card = fn (string $name, string $phone) => ['name' => $name, 'phone' => Command::phone($phone)];
+
+        return $this->send($to, ['kind' => 'contact', 'contacts' => array_map($card, array_map('strval', array_keys($contacts)), array_values($contacts))], ...$options);
+    }
+
+    /**
+     * Asks a question with answers to choose from.
+     *
+     * @param  list<string>  $options  2 to 12 different answers
+     * @param  bool  $multiple  whether one person may choose several
+     * @param  mixed  ...$more  the options of {@see self::sendLocation()}
+     */
+    public function sendPoll(string $to, string $question, array $options, bool $multiple = false, mixed ...$more): Command
+    {
+        return $this->send($to, ['kind' => 'poll', 'question' => $question, 'options' => array_values($options), 'multiple' => $multiple], ...$more);
+    }
+
+    /**
+     * Passes a message on that this session has.
+     *
+     * @param  string  $message  its key
+     * @param  mixed  ...$options  as of {@see self::sendLocation()}
+     */
+    public function forward(string $to, string $message, mixed ...$options): Command
+    {
+        return $this->send($to, ['kind' => 'forward', 'message' => $message], ...$options);
+    }
+
+    /**
+     * Gives WhatsApp the answer of a person's passkey to {@see Events\WhatsAppPasskeyRequested}.
+     *
+     * @param  array|null  $assertion  what `PublicKeyCredential.toJSON()` gave on the person's device; null declines
+     */
+    public function answerPasskey(string $requestId, ?array $assertion): Command
+    {
+        // An empty map of JavaScript is an empty list of PHP, and is left out.
+        $assertion = $assertion === null ? null : array_filter($assertion, fn ($value) => $value !== [] && $value !== null);
+
+        return $this->control('session.passkey_answer', ['request_id' => $requestId, 'assertion' => $assertion]);
+    }
+
     /** The same as a command that is not published yet; many of them go out at once by {@see Client::publish()}. */
     public function text(
         string $to, string $text, ?string $ref = null, string $lane = 'normal', int|DateInterval|DateTimeInterface|null $validFor = null,

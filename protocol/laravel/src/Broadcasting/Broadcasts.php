@@ -20,6 +20,7 @@ final class Broadcasts
     private const FIELDS = [
         'session.qr' => ['qr', 'expires_at', 'generation', 'attempt', 'max'],
         'session.code' => ['code', 'phone', 'expires_at'],
+        'session.passkey' => ['request_id', 'request', 'origin', 'expires_at'],
         'session.status' => ['status', 'previous', 'since', 'cause', 'attempt', 'health', 'phone'],
         'message.received' => ['key', 'id', 'chat_id', 'kind', 'has_media', 'timestamp'],
         'message.sent' => ['key', 'id', 'chat_id', 'kind', 'has_media', 'timestamp', 'source', 'reference', 'command_id'],

@@ -11,6 +11,7 @@ final class EventTypes
         'session.status' => WhatsAppSessionStatusChanged::class,
         'session.qr' => WhatsAppQRGenerated::class,
         'session.code' => WhatsAppLinkCodeGenerated::class,
+        'session.passkey' => WhatsAppPasskeyRequested::class,
         'message.received' => WhatsAppMessageReceived::class,
         'message.sent' => WhatsAppMessageSent::class,
         'message.ack' => WhatsAppMessageAcked::class,

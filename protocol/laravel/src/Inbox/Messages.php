@@ -11,6 +11,9 @@ use Wafleet\Laravel\Command;
  */
 final class Messages
 {
+    /** From a kind of `message.send` to WhatsApp's own word, which `message.sent` tells. What is passed on has the kind of the original, told then. */
+    private const KINDS = ['text' => 'chat', 'contact' => 'vcard', 'poll' => 'poll_creation'];
+
     /** Results that nothing follows. */
     private const LAST_WORDS = ['succeeded', 'failed'];
 
@@ -29,8 +32,8 @@ final class Messages
             'session_id' => $command->session,
             'direction' => 'out',
             'chat_id' => $this->chat($command->data['to']),
-            'kind' => 'chat',
-            'text' => $this->text($command->data['text']),
+            'kind' => self::KINDS[$command->data['kind']] ?? $command->data['kind'],
+            'text' => $this->text($command->data['text'] ?? $command->data['question'] ?? null),
             'reference' => $command->reference(),
             'command_id' => $command->id,
             'outcome' => 'queued',

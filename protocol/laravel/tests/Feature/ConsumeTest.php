@@ -31,6 +31,7 @@ final class ConsumeTest extends TestCase
             'command.result-deferred' => Events\WhatsAppCommandDeferred::class, 'command.result' => Events\WhatsAppCommandFinished::class,
             'message.ack' => Events\WhatsAppMessageAcked::class, 'message.received' => Events\WhatsAppMessageReceived::class, 'message.sent' => Events\WhatsAppMessageSent::class,
             'runtime.incompatible' => Events\WhatsAppRuntimeIncompatible::class, 'session.code' => Events\WhatsAppLinkCodeGenerated::class,
+            'session.passkey' => Events\WhatsAppPasskeyRequested::class,
             'session.qr' => Events\WhatsAppQRGenerated::class, 'session.status' => Events\WhatsAppSessionStatusChanged::class,
         ];
         $expected = [];

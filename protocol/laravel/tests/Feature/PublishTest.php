@@ -47,6 +47,31 @@ final class PublishTest extends TestCase
         $this->assertSame(0, WhatsAppMessage::count());
     }
 
+    public function test_every_kind_of_message_goes_out_as_the_protocol_writes_it(): void
+    {
+        $session = WhatsApp::session('support-01', workspace: 7);
+        $key = 'false_987654321098765@lid_3A0123456789ABCDEF01';
+        $session->send('12345', ['kind' => 'text', 'text' => 'Hallo @67890', 'mentions' => ['67890']], replyTo: $key);
+        $session->sendLocation('12345', 52.5, 13.25, 'Reichstag', ref: 'place-1', lane: 'high');
+        $session->sendContacts('12345', ['Anna' => '+49 151 12345678']);
+        $session->sendPoll('12345', 'Wann?', ['heute', 'morgen'], multiple: true, validFor: 60);
+        $session->forward('12345', $key);
+        $session->answerPasskey('r-1', ['id' => 'AAAA', 'rawId' => 'AAAA', 'type' => 'public-key', 'response' => ['signature' => 'AAAA', 'userHandle' => null], 'clientExtensionResults' => []]);
+        $session->answerPasskey('r-2', null);
+        $commands = $this->fleet->commands();
+        $this->assertEqualsCanonicalizing([
+            ['to' => '12345', 'kind' => 'text', 'text' => 'Hallo @67890', 'mentions' => ['67890'], 'reply_to' => $key],
+            ['to' => '12345', 'kind' => 'location', 'latitude' => 52.5, 'longitude' => 13.25, 'name' => 'Reichstag', 'reference' => 'place-1'],
+            ['to' => '12345', 'kind' => 'contact', 'contacts' => [['name' => 'Anna', 'phone' => '4915112345678']]],
+            ['to' => '12345', 'kind' => 'poll', 'question' => 'Wann?', 'options' => ['heute', 'morgen'], 'multiple' => true],
+            ['to' => '12345', 'kind' => 'forward', 'message' => $key],
+            ['request_id' => 'r-1', 'assertion' => ['id' => 'AAAA', 'rawId' => 'AAAA', 'type' => 'public-key', 'response' => ['signature' => 'AAAA', 'userHandle' => null]]],
+            ['request_id' => 'r-2', 'assertion' => null],
+        ], array_column(array_column($commands, 'command'), 'data'));
+        $kinds = WhatsAppMessage::orderBy('id')->pluck('kind')->all();
+        $this->assertSame(['chat', 'location', 'vcard', 'poll_creation', 'forward'], $kinds);
+    }
+
     public function test_nobody_guesses_a_workspace(): void
     {
         $this->expectException(UnknownWorkspace::class);

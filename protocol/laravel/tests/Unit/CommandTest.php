@@ -16,6 +16,13 @@ final class CommandTest extends TestCase
             'message.send' => Command::text(7, 's1', '4915112345678@c.us', "Grüße 👋\nzweite Zeile", 'order-4711', metadata: $metadata),
             'message.send-to-group' => Command::text(7, 's1', '120363012345678901@g.us', 'Hallo alle'),
             'message.send-to-lid' => Command::text(7, 's1', '123456789012345@lid', 'Hallo'),
+            'message.send-contact' => Command::message(7, 's1', '4915187654321@c.us', ['kind' => 'contact', 'contacts' => [
+                ['name' => 'Anna', 'phone' => '4915112345678'], ['name' => 'Bernd', 'vcard' => "BEGIN:VCARD\nVERSION:3.0\nFN:Bernd\nEND:VCARD"],
+            ]]),
+            'message.send-poll' => Command::message(7, 's1', '4915187654321@c.us', ['kind' => 'poll', 'question' => 'Wann kommt ihr?', 'options' => ['heute', 'morgen'], 'multiple' => true]),
+            'message.send-forward' => Command::message(7, 's1', '4915187654321@c.us', ['kind' => 'forward', 'message' => 'false_987654321098765@lid_3A0123456789ABCDEF01']),
+            'message.send-reply' => Command::message(7, 's1', '4915187654321@c.us', ['kind' => 'text', 'text' => 'Hallo'], replyTo: 'false_987654321098765@lid_3A0123456789ABCDEF01'),
+            'session.passkey_answer-declined' => Command::control('session.passkey_answer', 7, 's1', ['request_id' => 'mbq3x0k1-1']),
             'session.link_code' => Command::control('session.link_code', 7, 's1', ['phone' => '4915112345678']),
             'session.logout' => Command::control('session.logout', 7, 's1'),
             'session.start' => Command::control('session.start', 7, 's1'),
@@ -58,6 +65,8 @@ final class CommandTest extends TestCase
             fn () => Command::text(7, 's1', '0151 12345678', 'a'),
             fn () => Command::text(7, 's1', 'anna', 'a'),
             fn () => Command::text(7, 's1', '4915112345678@example.com', 'a'),
+            fn () => Command::message(7, 's1', '12345', ['text' => 'a']),
+            fn () => Command::message(7, 's1', '12345', ['kind' => 'text']),
             fn () => Command::text(7, 's1', '12345', ''),
             fn () => Command::text(7, 's1', '12345', "a\0"),
             fn () => Command::text(7, 's1', '12345', "\xff"),
@@ -81,6 +90,6 @@ final class CommandTest extends TestCase
                 $this->assertNotSame('', $error->getMessage());
             }
         }
-        $this->assertCount(17, $bad);
+        $this->assertCount(19, $bad);
     }
 }
