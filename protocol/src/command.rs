@@ -23,10 +23,12 @@ use crate::rejection::Rejection;
 use crate::topology;
 
 mod content;
+mod media;
 mod passkey;
 mod text;
 
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
+pub use media::{FileName, Inline, Media, MediaError, MediaKind, MediaSource, MediaUrl, MimeType, ObjectKey};
 pub use passkey::{PasskeyAssertion, PasskeyResponse, SessionPasskeyAnswer};
 pub use text::{Line, MessageText, Reference, TextError};
 

@@ -66,6 +66,8 @@ error_codes! {
     PageTimeout = "page_timeout",
     /// The database, Redis or another service the fleet needs is away.
     DependencyUnavailable = "dependency_unavailable",
+    /// The file of a message could not be fetched just now.
+    MediaUnavailable = "media_unavailable",
 
     /// The session is not connected yet, or is recovering.
     SessionNotReady = "session_not_ready",
@@ -114,6 +116,8 @@ error_codes! {
     ChatNotFound = "chat_not_found",
     /// WhatsApp does not allow this here: not an own message, too late, not an administrator, ….
     NotAllowed = "not_allowed",
+    /// The file of a message cannot be sent: it is not there, too large, of the wrong type, or where no worker may look.
+    MediaRefused = "media_refused",
     /// WhatsApp refused the message.
     MessageRefused = "message_refused",
     /// WhatsApp's page, as it is today, lacks what this command needs; see `runtime.incompatible`.
@@ -131,7 +135,9 @@ impl ErrorCode {
     /// What becomes of a command that ends with this code.
     pub fn class(self) -> ErrorClass {
         match self {
-            Self::PageUnavailable | Self::PageTimeout | Self::DependencyUnavailable => ErrorClass::Retryable,
+            Self::PageUnavailable | Self::PageTimeout | Self::DependencyUnavailable | Self::MediaUnavailable => {
+                ErrorClass::Retryable
+            }
             Self::SessionNotReady | Self::SessionMoving | Self::RateLimited | Self::AccountRestricted => {
                 ErrorClass::Deferred
             }
@@ -154,6 +160,7 @@ impl ErrorCode {
             | Self::MessageNotFound
             | Self::ChatNotFound
             | Self::NotAllowed
+            | Self::MediaRefused
             | Self::MessageRefused
             | Self::Incompatible
             | Self::Internal => ErrorClass::Failed,

@@ -14,11 +14,13 @@ use crate::rejection::Rejection;
 use crate::timestamp::Timestamp;
 use crate::topology;
 
+mod media;
 mod message;
 mod passkey;
 mod result;
 mod session;
 
+pub use media::{MediaFailure, MediaOutcome, MessageMedia};
 pub use message::{Ack, AckName, Authoritative, Message, MessageAck, MessageSent, MessageSource, Sender};
 pub use passkey::{PasskeyDescriptor, PasskeyRequest, SessionPasskey};
 pub use result::{CommandError, CommandResult, Outcome, ResultData, RuntimeIncompatible, SentMessage};
@@ -71,6 +73,8 @@ pub enum Event {
     MessageSent(MessageSent),
     /// `message.ack`: an own message got further.
     MessageAck(MessageAck),
+    /// `message.media`: the file of a received message is kept, or given up.
+    MessageMedia(MessageMedia),
     /// `command.result`: what became of a command.
     CommandResult(CommandResult),
     /// `runtime.incompatible`: WhatsApp's page lacks something the fleet uses.
@@ -79,7 +83,7 @@ pub enum Event {
 
 impl Event {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 9] = [
+    pub const TYPE_NAMES: [&'static str; 10] = [
         "session.status",
         "session.qr",
         "session.code",
@@ -87,6 +91,7 @@ impl Event {
         "message.received",
         "message.sent",
         "message.ack",
+        "message.media",
         "command.result",
         "runtime.incompatible",
     ];
@@ -101,6 +106,7 @@ impl Event {
             Self::MessageReceived(_) => "message.received",
             Self::MessageSent(_) => "message.sent",
             Self::MessageAck(_) => "message.ack",
+            Self::MessageMedia(_) => "message.media",
             Self::CommandResult(_) => "command.result",
             Self::RuntimeIncompatible(_) => "runtime.incompatible",
         }
@@ -123,6 +129,7 @@ impl Event {
             "message.received" => Self::MessageReceived(read(data)?),
             "message.sent" => Self::MessageSent(read(data)?),
             "message.ack" => Self::MessageAck(read(data)?),
+            "message.media" => Self::MessageMedia(read(data)?),
             "command.result" => Self::CommandResult(read(data)?),
             "runtime.incompatible" => Self::RuntimeIncompatible(read(data)?),
             _ => return Err(Rejection::UnknownType),

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::command::{self, MessageSend, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionStart};
 use crate::event::{
-    self, CommandResult, Message, MessageAck, MessageSent, RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr,
-    SessionStatusChanged,
+    self, CommandResult, Message, MessageAck, MessageMedia, MessageSent, RuntimeIncompatible, SessionCode,
+    SessionPasskey, SessionQr, SessionStatusChanged,
 };
 use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
 use crate::metadata::Metadata;
@@ -45,6 +45,7 @@ pub fn documents() -> Vec<Document> {
         event("message.sent", written::<MessageSent>()),
         event("message.ack", written::<MessageAck>()),
         event("command.result", written::<CommandResult>()),
+        event("message.media", written::<MessageMedia>()),
         event("runtime.incompatible", written::<RuntimeIncompatible>()),
     ]
 }

@@ -13,6 +13,7 @@ mod kinds;
 mod linking;
 mod main_job;
 mod manifests;
+mod media;
 mod migrations;
 mod no_way_in;
 mod object_store;

@@ -77,11 +77,12 @@ async fn names(database: &Database, sql: &'static str) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(sql).fetch_all(database.pool()).await?)
 }
 
-const FLEET_TABLES: [&str; 9] = [
+const FLEET_TABLES: [&str; 10] = [
     "wafleet_audit",
     "wafleet_commands",
     "wafleet_dead_letters",
     "wafleet_erasures",
+    "wafleet_media",
     "wafleet_sessions",
     "wafleet_session_keys",
     "wafleet_snapshots",
@@ -89,7 +90,7 @@ const FLEET_TABLES: [&str; 9] = [
     "wafleet_snapshot_objects",
 ];
 /// How many migrations there are.
-const MIGRATIONS: usize = 8;
+const MIGRATIONS: usize = 9;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {

@@ -7,6 +7,7 @@
 
 pub mod clocks;
 pub mod figures;
+pub mod file_server;
 pub mod fleet;
 pub mod invariants;
 pub mod object_store;

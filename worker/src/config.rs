@@ -15,6 +15,8 @@ use wafleet_profile::keys::Ring;
 use wafleet_protocol::id::WorkerId;
 use wafleet_protocol::signing::Keyring;
 
+use crate::media::{Guard, Kept, Limits};
+
 /// What one setting is called, what it falls back to, and what it is for.
 #[derive(Debug)]
 pub struct Setting {
@@ -91,6 +93,41 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("object_store_access_key_id", None, true, "access key of the store"),
     setting("object_store_secret_access_key", None, true, "secret of the access key"),
+    setting(
+        "media_dir",
+        Some("/var/lib/wafleet/media"),
+        false,
+        "directory of files that are being sent or received, mode 0700",
+    ),
+    setting(
+        "media_mb",
+        Some("16"),
+        false,
+        "megabytes an image, a film, a sound or a sticker may have that is sent, 1 to 2000",
+    ),
+    setting("media_document_mb", Some("100"), false, "megabytes a document may have that is sent, 1 to 2000"),
+    setting("media_secs", Some("50"), false, "seconds the file of one message may take to be fetched, 1 to 600"),
+    setting("media_http", Some("off"), false, "on: files may be fetched by http://, too"),
+    setting(
+        "media_allowed_networks",
+        None,
+        false,
+        "networks as address/prefix, separated by spaces, from which files may be fetched though they are not public",
+    ),
+    setting(
+        "media_keep_days",
+        Some("30"),
+        false,
+        "days the file of a received message stays in the object store, 1 to 3650",
+    ),
+    setting(
+        "media_keep_mb",
+        Some("100"),
+        false,
+        "megabytes of the largest file of a received message that is kept, 1 to 2000",
+    ),
+    setting("media_downloads", Some("4"), false, "files of received messages that are fetched at once, 1 to 64"),
+    setting("media_downloads_mb", Some("128"), false, "megabytes of them in flight at once, 1 to 16000"),
     setting("profile_root", Some("/var/lib/wafleet/profiles"), false, "directory of the browser profiles, mode 0700"),
     setting(
         "event_spool_dir",
@@ -238,6 +275,10 @@ pub struct Config {
     pub profile_quota: u64,
     /// Where saved profiles go instead of into the database.
     pub object_store: Option<ObjectStore>,
+    /// What files may be fetched.
+    pub media: Limits,
+    /// What is kept of received files.
+    pub kept: Kept,
     /// Where the heartbeat file goes.
     pub runtime_dir: PathBuf,
     /// Sessions owned at most.
@@ -290,6 +331,8 @@ impl Config {
         let profile_root = PathBuf::from(check.text("profile_root"));
         let profile_quota = check.number("profile_quota_mb", 20..=10_000) * 1_000_000;
         let object_store = check.object_store();
+        let media = check.media();
+        let kept = check.kept();
         let safety_copy = check.number("safety_copy_secs", 0..=604_800);
         let spool_dir = PathBuf::from(check.text("event_spool_dir"));
         let spool_bytes = check.number("event_spool_bytes", 65_536..=68_719_476_736);
@@ -314,6 +357,8 @@ impl Config {
                     profile_keys: profile_keys.map(Into::into),
                     profile_quota,
                     object_store,
+                    media,
+                    kept,
                     safety_copy: (safety_copy > 0).then(|| Duration::from_secs(safety_copy)),
                     spool_dir,
                     spool_bytes,
@@ -579,6 +624,36 @@ impl Check<'_> {
             .map_err(|error| self.problems.push(format!("profile_keys_file: cannot read {path}: {error}")))
             .ok()?;
         Ring::parse(&text).map_err(|error| self.problems.push(format!("profile_keys_file {path}: {error}"))).ok()
+    }
+
+    fn media(&mut self) -> Limits {
+        let mut allowed = Vec::new();
+        for text in self.settings.get("media_allowed_networks").unwrap_or_default().split_whitespace() {
+            match text.parse() {
+                Ok(network) => allowed.push(network),
+                Err(error) => self.problems.push(format!("media_allowed_networks: {text:?} is {error}")),
+            }
+        }
+        let http = self.text("media_http");
+        if !["on", "off"].contains(&http.as_str()) {
+            self.problems.push(format!("media_http must be on or off, not {http:?}"));
+        }
+        Limits {
+            dir: PathBuf::from(self.text("media_dir")),
+            bytes: self.number("media_mb", 1..=2_000) * 1_000_000,
+            document_bytes: self.number("media_document_mb", 1..=2_000) * 1_000_000,
+            time: Duration::from_secs(self.number("media_secs", 1..=600)),
+            guard: Guard { allowed, http: http == "on" },
+        }
+    }
+
+    fn kept(&mut self) -> Kept {
+        Kept {
+            largest: self.number("media_keep_mb", 1..=2_000) * 1_000_000,
+            at_once: self.number("media_downloads", 1..=64) as usize,
+            in_flight: self.number("media_downloads_mb", 1..=16_000) * 1_000_000,
+            keep: Duration::from_secs(self.number("media_keep_days", 1..=3_650) * 24 * 3600),
+        }
     }
 
     fn object_store(&mut self) -> Option<ObjectStore> {

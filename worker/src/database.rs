@@ -5,6 +5,7 @@
 mod audit;
 mod dead_letters;
 mod ledger;
+mod media;
 mod profile_keys;
 mod sessions;
 mod snapshot_objects;
@@ -19,6 +20,7 @@ use sqlx::{MySql, MySqlPool};
 pub(crate) use audit::Audit;
 pub(crate) use dead_letters::{ArchivedLetter, Decision, LetterFilter, LetterState, PreparedReplay};
 pub(crate) use ledger::{Acceptance, CommandRecord, Ending, FinalState, Late, Signer};
+pub(crate) use media::{Heard, MediaEnd, MediaRow};
 pub(crate) use profile_keys::{Erasure, WrappedHeader, WrappedKey};
 pub(crate) use sessions::{Desired, SessionRow, StatusWrite};
 pub(crate) use snapshot_objects::ForgottenObject;

@@ -23,6 +23,7 @@ mod intake;
 mod lease;
 mod leash;
 mod letter;
+mod media;
 mod objects;
 mod session;
 mod settle;

@@ -23,6 +23,7 @@ use futures::stream::FuturesOrdered;
 use lapin::message::Delivery;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::task::AbortOnDropHandle;
 use wafleet_browser::{CallError, PageEvent, Sent};
 use wafleet_protocol::event::{Cause, Event, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{EventId, PhoneNumber, SessionId, WorkspaceId};
@@ -45,6 +46,7 @@ use state::{Effect, Input, State};
 use telling::Told;
 
 pub(crate) use state::End;
+pub(crate) use telling::message_id;
 
 /// Pause before a row or a budget is tried again while the database or Redis is away.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -143,6 +145,9 @@ pub(crate) struct SessionActor {
     /// Acks (message key, chat id, level) that wait for the ledger to say whose message it was.
     untold_acks: Vec<(String, String, i8)>,
     waits_for_ledger: bool,
+    /// The task that fetches received media, while the page is connected, and what wakes it.
+    receiving: Option<AbortOnDropHandle<()>>,
+    media_news: Arc<tokio::sync::Notify>,
     incompatible: Option<Vec<String>>,
     pairing_phone: Option<PhoneNumber>,
     /// A pairing code that the page made and nobody was told yet, with its end if the page says it.
@@ -259,6 +264,8 @@ pub(crate) fn channel(
         told: Told::default(),
         untold_acks: Vec::new(),
         waits_for_ledger: false,
+        receiving: None,
+        media_news: Arc::default(),
         incompatible: None,
         pairing_phone: row.pairing_phone.as_deref().and_then(|phone| phone.parse().ok()),
         untold_code: None,

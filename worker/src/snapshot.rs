@@ -31,6 +31,7 @@ use crate::counters::Counters;
 use crate::database::{Database, Newest};
 use crate::lease::{Fenced, Lease};
 use crate::logging::chain;
+use crate::media;
 use crate::objects::Objects;
 use crate::world::{World, unix_time};
 pub(crate) use objects::clean as clean_objects;
@@ -198,16 +199,23 @@ pub(crate) fn sweep_aside(root: &Path) -> std::io::Result<u64> {
     Ok(deleted)
 }
 
-/// Deletes the objects of snapshots that are gone, again and again until `stop`, and once more then.
+/// Deletes the objects of snapshots that are gone and of files whose time is over, again and again until `stop`, and once
+/// more then.
 pub(crate) async fn keep_objects_clean(world: World, stop: CancellationToken) {
     let Some(store) = &world.objects else { return };
+    let clean = async || {
+        objects::clean_quietly(store, &world.database).await;
+        if let Err(error) = media::clean(store, &world.database).await {
+            tracing::warn!(error = %chain(&error), "files whose time is over are still in the store; they are tried again");
+        }
+    };
     let cleaning = async {
         loop {
-            objects::clean_quietly(store, &world.database).await;
+            clean().await;
             tokio::time::sleep(CLEAN_EVERY).await;
         }
     };
     tokio::select! { () = stop.cancelled() => {}, () = cleaning => {} }
     // The last saves of the sessions have made older ones superfluous.
-    let _ = tokio::time::timeout(LAST_CLEAN_LIMIT, objects::clean_quietly(store, &world.database)).await;
+    let _ = tokio::time::timeout(LAST_CLEAN_LIMIT, clean()).await;
 }

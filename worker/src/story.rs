@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use wafleet_protocol::event::{Envelope, Event};
+use wafleet_protocol::event::{Envelope, Event, MediaOutcome};
 
 /// One line for one event. Shows what the person asked for, so it may hold a number or a text.
 pub fn sentence(envelope: &Envelope) -> String {
@@ -41,6 +41,12 @@ pub fn happening(event: &Event) -> String {
                 result.error.as_ref().map(|error| format!(": {} – {}", error.code, error.message)).unwrap_or_default();
             format!("{} {}{why}", result.command_type, result.outcome.as_str())
         }
+        Event::MessageMedia(told) => match &told.outcome {
+            MediaOutcome::Available { object, size, .. } => {
+                format!("the file of {} is kept: {size} bytes in {object}", told.id)
+            }
+            MediaOutcome::Failed { reason } => format!("the file of {} is given up: {}", told.id, reason.as_str()),
+        },
         Event::RuntimeIncompatible(told) => format!("the page lacks {}", told.missing.join(", ")),
     }
 }

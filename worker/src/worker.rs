@@ -25,6 +25,7 @@ use crate::health::Vitals;
 use crate::lease::Leases;
 use crate::leash::Leash;
 use crate::logging::chain;
+use crate::media;
 use crate::objects::Objects;
 use crate::snapshot;
 use crate::supervisor::Supervisor;
@@ -84,6 +85,7 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
         process: format!("{}#{:016x}", config.worker_id, rand::random::<u64>()).into(),
         others: Arc::default(),
         objects,
+        downloads: Arc::new(media::Downloads::new(&config.kept)),
     };
     let vitals = Arc::new(Vitals::new(world.clone())?);
     tracing::info!(worker_id = %config.worker_id, capacity = config.capacity, site = %config.browser.site, version = env!("CARGO_PKG_VERSION"), "worker starts");
@@ -116,6 +118,9 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     }
     if let Err(error) = snapshot::sweep_aside(&config.profile_root) {
         tracing::warn!(error = %chain(&error), "what was set aside long ago may still be on this disk; the next start looks again");
+    }
+    if let Err(error) = media::sweep(&config.media.dir) {
+        tracing::warn!(error = %chain(&error), "files of messages that were cut short may still be on this disk; the next start looks again");
     }
     let controlling = tokio::spawn(control::serve(world.clone(), drain.clone()));
     let archiving = tokio::spawn(archivist::serve(world.clone(), drain.clone()));

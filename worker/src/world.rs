@@ -12,6 +12,7 @@ use crate::counters::Counters;
 use crate::database::Database;
 use crate::lease::Leases;
 use crate::leash::Leash;
+use crate::media::Downloads;
 use crate::objects::Objects;
 
 /// Handles to the world outside. Cheap to clone.
@@ -31,6 +32,8 @@ pub(crate) struct World {
     pub(crate) others: Arc<AtomicBool>,
     /// The S3-compatible store, where one is configured.
     pub(crate) objects: Option<Arc<Objects>>,
+    /// Received media in flight, over all sessions.
+    pub(crate) downloads: Arc<Downloads>,
 }
 
 /// This machine's own clock, as time since the Unix epoch, for the command line and for names on this disk. A worker lives

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
+use super::media::{Media, MediaKind};
 use super::text::{Line, MessageText};
 use crate::id::{ChatId, ChatKind, MessageKey, PhoneNumber};
 use crate::json::Fields;
@@ -24,6 +25,20 @@ pub enum Content {
     Poll(Poll),
     /// A message that this session has, passed on with WhatsApp's mark of a forwarded message.
     Forward(Forward),
+    /// A picture: JPEG, PNG or WebP.
+    Image(Media),
+    /// A film: MP4, 3GPP or QuickTime.
+    Video(Media),
+    /// A short film that is shown in a circle.
+    VideoNote(Media),
+    /// A piece of music or the like: MP3, AAC, MP4, AMR or Ogg.
+    Audio(Media),
+    /// A voice message: Opus in an Ogg file.
+    Voice(Media),
+    /// A file of any kind.
+    Document(Media),
+    /// A sticker: WebP.
+    Sticker(Media),
 }
 
 /// Content of the kind `text`.
@@ -204,11 +219,39 @@ impl Content {
             Self::Contact(_) => "contact",
             Self::Poll(_) => "poll",
             Self::Forward(_) => "forward",
+            Self::Image(_)
+            | Self::Video(_)
+            | Self::VideoNote(_)
+            | Self::Audio(_)
+            | Self::Voice(_)
+            | Self::Document(_)
+            | Self::Sticker(_) => self.media().map_or("document", |(kind, _)| kind.as_str()),
         }
+    }
+
+    /// The file it carries, and as what, if it is a medium.
+    pub fn media(&self) -> Option<(MediaKind, &Media)> {
+        Some(match self {
+            Self::Image(media) => (MediaKind::Image, media),
+            Self::Video(media) => (MediaKind::Video, media),
+            Self::VideoNote(media) => (MediaKind::VideoNote, media),
+            Self::Audio(media) => (MediaKind::Audio, media),
+            Self::Voice(media) => (MediaKind::Voice, media),
+            Self::Document(media) => (MediaKind::Document, media),
+            Self::Sticker(media) => (MediaKind::Sticker, media),
+            Self::Text(_) | Self::Location(_) | Self::Contact(_) | Self::Poll(_) | Self::Forward(_) => return None,
+        })
     }
 
     pub(super) fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
         Ok(match data.text("kind")?.as_str() {
+            "image" => Self::Image(Media::from_fields(MediaKind::Image, data)?),
+            "video" => Self::Video(Media::from_fields(MediaKind::Video, data)?),
+            "video_note" => Self::VideoNote(Media::from_fields(MediaKind::VideoNote, data)?),
+            "audio" => Self::Audio(Media::from_fields(MediaKind::Audio, data)?),
+            "voice" => Self::Voice(Media::from_fields(MediaKind::Voice, data)?),
+            "document" => Self::Document(Media::from_fields(MediaKind::Document, data)?),
+            "sticker" => Self::Sticker(Media::from_fields(MediaKind::Sticker, data)?),
             "text" => Self::Text(Text::from_fields(data)?),
             "location" => Self::Location(Location::from_fields(data)?),
             "contact" => Self::Contact(Contacts::from_fields(data)?),
@@ -220,7 +263,8 @@ impl Content {
                 return Err(data.invalid("kind", why));
             }
             _ => {
-                let why = "must be \"text\", \"location\", \"contact\", \"poll\" or \"forward\"";
+                let why = "must be \"text\", \"location\", \"contact\", \"poll\", \"forward\", \"image\", \"video\", \
+                           \"video_note\", \"audio\", \"voice\", \"document\" or \"sticker\"";
                 return Err(data.invalid("kind", why));
             }
         })

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use wafleet_protocol::command::{
-    Card, CardDetails, Command, Contacts, Content, Degrees, Forward, Location, MessageSend, PasskeyAssertion,
+    Card, CardDetails, Command, Contacts, Content, Degrees, Forward, Location, Media, MessageSend, PasskeyAssertion,
     PasskeyResponse, Poll, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionStart, Text,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
-    AckName, Authoritative, Cause, CommandError, CommandResult, Envelope, Event, Health, Message, MessageAck,
-    MessageSent, MessageSource, Outcome, PasskeyDescriptor, PasskeyRequest, Restriction, ResultData,
-    RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr, SessionStatus,
-    SessionStatusChanged,
+    AckName, Authoritative, Cause, CommandError, CommandResult, Envelope, Event, Health, MediaFailure, MediaOutcome,
+    Message, MessageAck, MessageMedia, MessageSent, MessageSource, Outcome, PasskeyDescriptor, PasskeyRequest,
+    Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr,
+    SessionStatus, SessionStatusChanged,
 };
 use wafleet_protocol::id::{CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
@@ -124,7 +124,40 @@ fn contents() -> Vec<(&'static str, Command, Option<Metadata>)> {
         ("message.send-forward", send(forward)),
         ("message.send-reply", reply),
     ];
-    named.into_iter().map(|(name, message)| (name, Command::MessageSend(message), None)).collect()
+    let mut all: Vec<_> =
+        named.into_iter().map(|(name, message)| (name, Command::MessageSend(message), None)).collect();
+    all.extend(media().map(|(name, content)| (name, Command::MessageSend(send(content)), None)));
+    all
+}
+
+/// `message.send` with every kind of medium and every way to name its file.
+fn media() -> [(&'static str, Content); 7] {
+    let at = |url: &str| Media::at(url.parse().expect("an address"));
+    let photo = Media {
+        caption: Some("So sieht es aus".try_into().expect("a text")),
+        mime: Some("image/jpeg".parse().expect("a type")),
+        ..at("https://shop.example.com/photos/17.jpg?token=abc")
+    };
+    let offer = Media {
+        url: None,
+        object: Some("media/7/offers/17.pdf".parse().expect("a key")),
+        filename: Some("Angebot 17.pdf".to_owned().try_into().expect("a name")),
+        ..at("https://example.com/")
+    };
+    let small = Media {
+        url: None,
+        inline: Some("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==".to_owned().try_into().expect("a file")),
+        ..at("https://example.com/")
+    };
+    [
+        ("message.send-image", Content::Image(photo)),
+        ("message.send-document", Content::Document(offer)),
+        ("message.send-sticker", Content::Sticker(small)),
+        ("message.send-video", Content::Video(at("https://shop.example.com/tour.mp4"))),
+        ("message.send-video_note", Content::VideoNote(at("https://shop.example.com/hello.mp4"))),
+        ("message.send-audio", Content::Audio(at("https://shop.example.com/jingle.mp3"))),
+        ("message.send-voice", Content::Voice(at("https://shop.example.com/answer.ogg"))),
+    ]
 }
 
 /// File name, envelope.
@@ -221,6 +254,32 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
                 missing: vec!["link_code".to_owned()],
                 capabilities: BTreeMap::from([("link_code".to_owned(), false), ("send_text".to_owned(), true)]),
                 page_version: Some("2.3000.1030000000".to_owned()),
+            }),
+        ),
+        (
+            "message.media",
+            Event::MessageMedia(MessageMedia {
+                key: "false_987654321098765@lid_3A0123456789ABCDEF01".into(),
+                id: "3A0123456789ABCDEF01".to_owned(),
+                chat_id: "987654321098765@lid".into(),
+                kind: "image".to_owned(),
+                outcome: MediaOutcome::Available {
+                    object: "media/7/shop/3A0123456789ABCDEF01-0123456789abcdef".to_owned(),
+                    mime: "image/jpeg".to_owned(),
+                    size: 81_920,
+                    sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned(),
+                    expires_at: at(1_797_592_000_000),
+                },
+            }),
+        ),
+        (
+            "message.media-failed",
+            Event::MessageMedia(MessageMedia {
+                key: "false_987654321098765@lid_3A0123456789ABCDEF02".into(),
+                id: "3A0123456789ABCDEF02".to_owned(),
+                chat_id: "987654321098765@lid".into(),
+                kind: "ptt".to_owned(),
+                outcome: MediaOutcome::Failed { reason: MediaFailure::Gone },
             }),
         ),
     ];

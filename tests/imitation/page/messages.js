@@ -15,6 +15,10 @@ define('WAWebMsgModel', (exports) => {
       return use('WAWebContactCollection').ContactCollection.get(this.sender);
     }
 
+    downloadMedia() {
+      return use('PageMediaData').download(this);
+    }
+
     // Acknowledgements only climb; a failure is final.
     updateAck(ack) {
       if (this.ack >= 0 && ack > this.ack) this.set('ack', ack);
@@ -112,6 +116,7 @@ define('PageMessages', (exports) => {
   // Puts a message where the page keeps it in memory. `isNewMsg` makes it an event.
   const show = (chat, values) => {
     const [message] = MsgCollection.add(values);
+    use('PageMediaData').attach(message);
     chat.msgs.add(message);
     return message;
   };

@@ -110,7 +110,8 @@ define('WAWebMediaInMemoryBlobCache', (exports) => {
 
 define('WAWebMediaStore', (exports) => {
   const nothing = async () => null;
-  exports.LruMediaStore = { get: nothing, put: nothing, del: nothing, clear: nothing, keys: async () => [] };
+  const store = { get: nothing, put: nothing, del: nothing, clear: nothing, count: async () => 0, has: async () => false };
+  exports.LruMediaStore = { ...store, keys: async () => [] };
 });
 
 define('WAWebChatSearchQuery', (exports) => {
@@ -185,7 +186,6 @@ define('WAWebLinkPreviewChatAction', (exports) => {
 defineStub('WAWebChatSearchFilters', 'isFilterExcludedFromSearchTreatmentInInboxFlow');
 defineStub('WAWebMediaGatingUtils', 'getUploadLimit');
 defineStub('WAWebImageUtils', 'generateVideoThumbsAndDuration');
-defineStub('WAWebMediaMmsV4Upload', 'uploadMedia');
 defineStub('WAWebSendMessageEditAction', 'addAndSendMessageEdit');
 defineStub('WAWebSendReactionMsgAction', 'sendReactionToMsg');
 defineStub('WAWebMarkPlayedMsgAction', 'markPlayed', 'canMarkPlayed');

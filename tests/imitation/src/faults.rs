@@ -41,6 +41,10 @@ pub struct Faults {
     pub every_send: Option<SendFault>,
     /// New connections are refused, as if WhatsApp were down. Existing ones stay.
     pub refuse_connections: bool,
+    /// The media server takes no file and answers with this status.
+    pub refuse_uploads: Option<u16>,
+    /// The media server gives no file and answers with this status: 404 and 410 for one that is gone.
+    pub refuse_downloads: Option<u16>,
     /// How long the answer to a query (number check, pairing code) takes.
     pub answer_after: Duration,
     /// The acknowledgement times of a healthy site.
@@ -54,6 +58,8 @@ impl Faults {
             next_sends: VecDeque::new(),
             every_send: None,
             refuse_connections: false,
+            refuse_uploads: None,
+            refuse_downloads: None,
             answer_after: Duration::ZERO,
             usual_acks: acks,
         }

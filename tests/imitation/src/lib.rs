@@ -23,6 +23,7 @@ mod cloud;
 mod control;
 mod faults;
 mod ids;
+mod media;
 mod options;
 mod page;
 mod passkey;
@@ -179,6 +180,36 @@ impl Imitation {
     ) -> Result<Departure, ControlError> {
         let find = |state: &State| state.record.departures().iter().find(|departure| wanted(departure)).cloned();
         self.cloud.wait_for("the departure of a message", within, find).await
+    }
+
+    /// Puts a file on the media server, encrypted, and gives what a message says of it, for messages that phones write.
+    pub fn upload(&self, kind: &str, mimetype: &str, file: &[u8]) -> Value {
+        self.cloud.change(|state, _| state.shelf.seal(kind, mimetype, file, rand::random()))
+    }
+
+    /// The file that a message of this kind and content carries, decrypted as its recipient would; `None` when there is none
+    /// or it does not fit its hashes.
+    pub fn file_of(&self, kind: &str, content: &Value) -> Option<Vec<u8>> {
+        self.cloud.look(|state| state.shelf.open(kind, content))
+    }
+
+    /// How often a page has asked the media server for a file.
+    pub fn media_asked(&self) -> u64 {
+        self.cloud.look(|state| state.shelf.asked())
+    }
+
+    /// Waits until the media server has refused a file.
+    ///
+    /// # Errors
+    /// [`ControlError::Timeout`].
+    pub async fn wait_for_refused_upload(&self, within: Duration) -> Result<(), ControlError> {
+        let refused = |state: &State| (state.shelf.refused() > 0).then_some(());
+        self.cloud.wait_for("the refusal of a file", within, refused).await
+    }
+
+    /// The media server forgets every file.
+    pub fn forget_media(&self) {
+        self.cloud.change(|state, _| state.shelf.forget());
     }
 
     /// Changes what goes wrong from now on.

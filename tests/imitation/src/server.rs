@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,12 +17,16 @@ use crate::control;
 use crate::page;
 use crate::wire::FromPage;
 
+/// Two gigabytes on the real server; nobody here sends more than this.
+const LARGEST_MEDIUM: usize = 256 * 1024 * 1024;
+
 pub(crate) fn router(cloud: Cloud) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/page/{name}", get(script))
         .route("/page/filler/{first}", get(filler))
         .route("/ws/chat", get(dial))
+        .route("/mms/{kind}/{hash}", get(media).post(keep_media).layer(DefaultBodyLimit::max(LARGEST_MEDIUM)))
         .route("/control", get(verbs))
         .route("/control/{verb}", post(perform))
         .with_state(cloud)
@@ -62,6 +67,39 @@ async fn filler(Path(first): Path<u32>, Query(query): Query<HashMap<String, u32>
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
     ];
     (headers, page::filler(first, count)).into_response()
+}
+
+/// With `resume` the page asks whether the file is there already, else it sends it.
+async fn keep_media(
+    State(cloud): State<Cloud>,
+    Path((kind, hash)): Path<(String, String)>,
+    Query(query): Query<HashMap<String, String>>,
+    file: Bytes,
+) -> Response {
+    let path = format!("/mms/{kind}/{hash}");
+    if let Some(status) = cloud.look(|state| state.faults.refuse_uploads) {
+        cloud.change(|state, _| state.shelf.refuse());
+        return refused(status);
+    }
+    if query.contains_key("resume") {
+        let known = cloud.look(|state| state.shelf.has(&path));
+        return Json(json!({ "resume": if known { "complete" } else { "0" } })).into_response();
+    }
+    cloud.change(|state, _| state.shelf.put(path.clone(), file));
+    Json(json!({ "url": path, "direct_path": path })).into_response()
+}
+
+async fn media(State(cloud): State<Cloud>, Path((kind, hash)): Path<(String, String)>) -> Response {
+    let file = cloud.change(|state, _| state.shelf.get(&format!("/mms/{kind}/{hash}")));
+    match (cloud.look(|state| state.faults.refuse_downloads), file) {
+        (Some(status), _) => refused(status),
+        (None, Some(file)) => file.into_response(),
+        (None, None) => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn refused(status: u16) -> Response {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response()
 }
 
 async fn verbs() -> &'static str {

@@ -46,6 +46,7 @@ impl WorkerBuilder {
             ("WAFLEET_PROFILE_ROOT", fleet.profile_root().display().to_string()),
             ("WAFLEET_RUNTIME_DIR", runtime.display().to_string()),
             ("WAFLEET_EVENT_SPOOL_DIR", fleet.scratch().join("events").display().to_string()),
+            ("WAFLEET_MEDIA_DIR", fleet.scratch().join("media").display().to_string()),
             ("WAFLEET_WORKER_ID", name.to_owned()),
             ("WAFLEET_CHROMIUM_SANDBOX", sandbox.to_owned()),
             ("WAFLEET_LOG", "info,wafleet=debug,wafleet_browser=debug".to_owned()),

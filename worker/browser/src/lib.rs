@@ -18,6 +18,6 @@ pub use cdp::{Cdp, CdpError, CdpEvent, CdpEvents, CdpEventsEnd};
 pub use chromium::{Chromium, End, Exit, Flavor, LaunchError, LaunchOptions, Sandbox};
 pub use page::{
     Ack, CRASH_NOTICED_WITHIN, CallError, Capabilities, Card, DETACHED_NOTICED_WITHIN, Draft, DraftContent,
-    HANG_NOTICED_WITHIN, Me, Message, MessageSource, Page, PageError, PageEvent, PageOptions, Sent, Status,
+    HANG_NOTICED_WITHIN, Me, Message, MessageSource, Page, PageError, PageEvent, PageFile, PageOptions, Sent, Status,
     built_in_bundle, silence_noticed_within,
 };

@@ -7,6 +7,7 @@
 
 mod document;
 mod driver;
+mod files;
 mod heartbeat;
 mod local_storage;
 mod model;
@@ -30,6 +31,7 @@ use document::Document;
 use driver::{Driver, Published, Request};
 use tab::Setup;
 
+pub use files::PageFile;
 pub use model::{Ack, Capabilities, Card, Draft, DraftContent, Me, Message, MessageSource, PageEvent, Sent, Status};
 
 /// A tab whose process ends is noticed within this time; Chromium says it in 0.2–0.3 s.
@@ -46,6 +48,9 @@ pub const HANG_NOTICED_WITHIN: Duration = Duration::from_secs(20);
 /// Events that may wait for their reader. A reader that lets them wait for longer than the
 /// connection can hold more makes the page be loaded again.
 const EVENT_QUEUE: usize = 1024;
+
+/// Bytes in a second that an upload is expected to make at least: what it may take is added to the time of a call.
+const SLOWEST_UPLOAD: u64 = 256 * 1024;
 
 /// Requests to the driver that may wait; each of them holds up the next anyway.
 const REQUEST_QUEUE: usize = 8;
@@ -231,7 +236,11 @@ impl Page {
     /// [`find_message`](Self::find_message), or the same call again, tells.
     pub async fn send(&self, message: &Draft) -> Result<Sent, CallError> {
         self.assert_owned()?;
-        self.call("send", message).await
+        let upload = match &message.content {
+            DraftContent::Media { size, .. } => Duration::from_secs(size / SLOWEST_UPLOAD),
+            _ => Duration::ZERO,
+        };
+        self.document()?.call("send", message, self.shared.call_timeout + upload).await
     }
 
     /// Looks up an own message by its id, in memory and in the page's database.
@@ -240,6 +249,23 @@ impl Page {
     /// Codes `invalid_recipient`, `invalid_message_id` and `lookup_failed`, and see [`CallError`].
     pub async fn find_message(&self, to: &str, message_id: &str) -> Result<Option<Sent>, CallError> {
         self.call("find_message", json!({ "to": to, "message_id": message_id })).await
+    }
+
+    /// Puts a file of this machine into the page and returns the name under which one call may use it. The browser reads it
+    /// from the disk while it is sent, so it must stay there until then.
+    ///
+    /// # Errors
+    /// See [`CallError`]; nothing was sent.
+    pub async fn attach(&self, file: &std::path::Path) -> Result<String, CallError> {
+        self.document()?.attach(file).await
+    }
+
+    /// The file of a message, which the page downloads and decrypts if it does not have it.
+    ///
+    /// # Errors
+    /// Codes `media_not_found`, `message_not_contains_media` and `message_not_found`, and see [`CallError`].
+    pub async fn file_of(&self, key: &str, within: Duration) -> Result<PageFile, CallError> {
+        self.document()?.file_of(key, within).await
     }
 
     /// Unlinks this device and waits until the page is back at its codes.
@@ -311,8 +337,11 @@ impl Page {
     }
 
     async fn call<T: DeserializeOwned>(&self, name: &str, arguments: impl Serialize) -> Result<T, CallError> {
-        let document = self.shared.document.borrow().clone().ok_or(CallError::NotReady)?;
-        document.call(name, arguments, self.shared.call_timeout).await
+        self.document()?.call(name, arguments, self.shared.call_timeout).await
+    }
+
+    fn document(&self) -> Result<Document, CallError> {
+        self.shared.document.borrow().clone().ok_or(CallError::NotReady)
     }
 
     async fn request(

@@ -15,6 +15,7 @@ use crate::config::{Config, Erasing, Settings};
 use crate::database::{Database, Erasure};
 use crate::lease::Leases;
 use crate::logging::chain;
+use crate::media;
 use crate::objects::Objects;
 use crate::snapshot;
 use crate::story::{qr_picture, sentence};
@@ -246,7 +247,12 @@ async fn erase(settings: &Settings, target: &Target, why: &str, by: &str) -> any
     println!("session {session} of workspace {workspace}: its key is destroyed, {snapshots} saved profile(s) deleted");
     match object_store.as_ref().map(Objects::new).transpose()? {
         Some(objects) => match snapshot::clean_objects(&objects, &database).await {
-            Ok(deleted) => println!("deleted {deleted} object(s) from the object store"),
+            Ok(deleted) => {
+                let files = media::clean(&objects, &database)
+                    .await
+                    .context("files of received messages are still in the store; a worker deletes them")?;
+                println!("deleted {deleted} object(s) and {files} file(s) of received messages from the object store");
+            }
             Err(error) => {
                 eprintln!("objects are still in the store, unreadable; a worker deletes them: {}", chain(&error))
             }

@@ -70,9 +70,13 @@ impl SessionActor {
                 }
                 self.copies.connected(Instant::now(), rand::random());
                 self.catch_up();
+                self.receive_media();
                 self.open_reader(false, Duration::ZERO);
             }
-            Effect::Offline => self.paced = None, // closes its channel: what it held goes back in order
+            Effect::Offline => {
+                self.paced = None; // closes its channel: what it held goes back in order
+                self.stop_receiving();
+            }
             Effect::StopWanting => {
                 let (database, session, fence) =
                     (self.world.database.clone(), self.session.clone(), self.lease.fence());

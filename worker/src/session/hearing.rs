@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_util::task::AbortOnDropHandle;
 use wafleet_browser::{CallError, Message as PageMessage, PageEvent, Sent};
 use wafleet_protocol::event::{
     Ack, Cause, CommandResult, Event, Outcome, ResultData, SentMessage, SessionCode, SessionPasskey,
 };
-use wafleet_protocol::id::{CommandId, PhoneNumber};
+use wafleet_protocol::id::{CommandId, PhoneNumber, SessionId};
 use wafleet_protocol::timestamp::Timestamp;
 
 use super::state::Input;
 use super::telling::{self, Origin};
 use super::{Happening, SessionActor};
 use crate::broker::outbox::Room;
+use crate::database::Heard;
 use crate::events::Correlation;
 use crate::logging::chain;
+use crate::media;
 
 /// How often the watermark goes to the database at most.
 const WATERMARK_EVERY: Duration = Duration::from_secs(5);
@@ -330,11 +333,54 @@ impl SessionActor {
         self.told.remember_message(&message.key);
         let (id, event) = telling::message(&self.session, message, origin.as_ref());
         let at = u64::try_from(message.timestamp).unwrap_or(0);
+        let with_file = message.has_media && !message.from_me;
+        let brought = (with_file && self.world.objects.is_some()).then(|| self.note_media(message));
         if let Some(confirm) = self.emit(id, event, correlation(origin.as_ref())) {
             self.confirms.push_back(Box::pin(async move {
+                // Until they are noted the message does not count as told, so nobody has to remember them but the page.
+                if let Some(brought) = brought {
+                    brought.await;
+                }
                 if confirm.wait().await.is_ok() { Confirmed::Message(at) } else { Confirmed::Nothing }
             }));
         }
+        if with_file && self.world.objects.is_none() {
+            let heard = heard(self.workspace.get(), &self.session, message);
+            let (id, event) = media::not_kept(&self.world.downloads, &heard, &self.session);
+            self.emit(id, event, Correlation::default());
+        }
+    }
+
+    /// Notes that a message brought a file, and wakes who fetches it. The message is not held up by it.
+    fn note_media(&self, message: &PageMessage) -> impl Future<Output = ()> + Send + use<> {
+        let (database, news) = (self.world.database.clone(), Arc::clone(&self.media_news));
+        let (workspace, session, message) = (self.workspace.get(), self.session.clone(), message.clone());
+        async move {
+            let heard = heard(workspace, &session, &message);
+            media::note(&database, &heard).await;
+            news.notify_one();
+        }
+    }
+
+    /// Fetches the files of received messages, those of earlier owners too, as long as this page is connected.
+    pub(super) fn receive_media(&mut self) {
+        self.stop_receiving();
+        let Some(live) = &self.live else { return };
+        let receiver = media::Receiver {
+            world: self.world.clone(),
+            sink: Arc::clone(&self.sink),
+            lease: self.lease.clone(),
+            workspace: self.workspace,
+            session: self.session.clone(),
+            page: live.page(),
+            news: Arc::clone(&self.media_news),
+        };
+        self.receiving = Some(AbortOnDropHandle::new(tokio::spawn(receiver.run())));
+    }
+
+    /// What was under way is begun anew by whoever is online next.
+    pub(super) fn stop_receiving(&mut self) {
+        self.receiving = None; // dropping it ends it
     }
 
     /// Tells how far an own message has come, and settles a command whose end was not known.
@@ -491,6 +537,18 @@ pub(super) fn session_code(code: &str, phone: &PhoneNumber, expires_at: Option<i
 
 fn correlation(origin: Option<&Origin>) -> Correlation {
     Correlation { command: origin.and_then(|origin| origin.command.clone()), metadata: None }
+}
+
+fn heard<'a>(workspace: u64, session: &'a SessionId, message: &'a PageMessage) -> Heard<'a> {
+    Heard {
+        workspace_id: workspace,
+        session_id: session.as_str(),
+        key: &message.key,
+        chat_id: &message.chat_id,
+        kind: &message.kind,
+        at: u64::try_from(message.timestamp).unwrap_or(0),
+        size: message.media_size,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! One message, at most once: the WhatsApp message id is fixed by the command id, recorded before the send, and looked up
 //! before it.
 
+use std::time::Instant;
+
 use wafleet_browser::{CallError, Page, Sent};
 use wafleet_protocol::command::MessageSend;
 use wafleet_protocol::error::ErrorCode;
@@ -10,8 +12,11 @@ use wafleet_protocol::timestamp::Timestamp;
 
 use crate::intake::{IntakeError, Order};
 use crate::lease::Lease;
+use crate::logging::chain;
+use crate::media::{self, Fetched, PrivateFile};
 use crate::settle::Outcome;
 use crate::world::World;
+use drafting::Attached;
 
 mod drafting;
 
@@ -27,6 +32,12 @@ pub(crate) async fn send(
     message: &MessageSend,
 ) -> Result<Outcome, IntakeError> {
     let message_id = MessageId::for_command(&order.verified.message_id, &order.verified.session);
+    // Before anything is recorded: a file that cannot be had is no message that may have gone out.
+    let (attached, _file) = match attach(world, page, order, message, &message_id).await {
+        Ok(None) => (None, None),
+        Ok(Some((attached, file))) => (Some(attached), Some(file)),
+        Err(outcome) => return Ok(outcome),
+    };
     if lease.prove().is_err()
         || !world.database.begin_attempt(&order.record, lease.fence(), message_id.as_str()).await?
     {
@@ -34,7 +45,7 @@ pub(crate) async fn send(
     }
     order.attempted = true;
     let to = message.to.to_string();
-    let wanted = drafting::draft(message, &message_id);
+    let wanted = drafting::draft(message, &message_id, attached);
     // Asked last, right before the one thing that cannot be taken back.
     if lease.prove().is_err() {
         return Ok(Outcome::Wait);
@@ -52,6 +63,54 @@ pub(crate) async fn send(
         Ok(None) => Outcome::Retry(with_code(ErrorCode::PageTimeout, "the page did not take the message", &answer)),
         Err(_) => Outcome::Retry(with_code(ErrorCode::Interrupted, "the page went away during the send", &answer)),
     })
+}
+
+/// Fetches the file of a medium and puts it into the page. It must stay on the disk until it is sent.
+async fn attach(
+    world: &World,
+    page: &Page,
+    order: &Order,
+    message: &MessageSend,
+    message_id: &MessageId,
+) -> Result<Option<(Attached, PrivateFile)>, Outcome> {
+    let Some((kind, medium)) = message.content.media() else { return Ok(None) };
+    if order.attempted {
+        // What the page has already needs no file any more.
+        match page.find_message(message.to.as_ref(), message_id.as_str()).await {
+            Ok(Some(sent)) => return Err(judge(&sent, message_id.as_str())),
+            Ok(None) => {}
+            Err(error) => {
+                let error = with_code(ErrorCode::PageTimeout, "the page could not look the message up", &error);
+                return Err(Outcome::Retry(error));
+            }
+        }
+    }
+    let began = Instant::now();
+    let workspace = order.verified.workspace.get();
+    let fetched = media::fetch(&world.config.media, world.objects.as_deref(), workspace, kind, medium).await;
+    let Fetched { file, mime, size } = match fetched {
+        Ok(fetched) => fetched,
+        Err(error) => {
+            world.counters.count("media.not_fetched", kind.as_str());
+            tracing::warn!(kind = kind.as_str(), error = %chain(&error), "the file of a message was not fetched");
+            return Err(error.outcome());
+        }
+    };
+    world.counters.count("media.fetched", kind.as_str());
+    tracing::info!(
+        kind = kind.as_str(),
+        bytes = size,
+        ms = began.elapsed().as_millis(),
+        "fetched the file of a message"
+    );
+    match page.attach(file.path()).await {
+        Ok(name) => Ok(Some((Attached { file: name, mime, size }, file))),
+        Err(CallError::NotReady) => Err(Outcome::Wait),
+        Err(error) => {
+            let error = with_code(ErrorCode::PageUnavailable, "the file could not be put into the page", &error);
+            Err(Outcome::Retry(error))
+        }
+    }
 }
 
 /// Finds out what became of a message that was begun in time, when it is too late to send it.
@@ -111,6 +170,22 @@ fn definite(answer: &CallError) -> Option<Outcome> {
             Some("invalid_recipient" | "invalid_mention" | "invalid_message_id") => {
                 Some(Outcome::Failed(with_code(ErrorCode::MessageRefused, "WhatsApp's page refuses this chat", answer)))
             }
+            // The page was loaded again between the file and the message.
+            Some("no_file") => Some(Outcome::Retry(with_code(
+                ErrorCode::PageUnavailable,
+                "the page lost the file before it was sent",
+                answer,
+            ))),
+            Some("unreadable_media") => Some(Outcome::Failed(with_code(
+                ErrorCode::MediaRefused,
+                "the file is no picture that can be read",
+                answer,
+            ))),
+            Some("file_too_large") => Some(Outcome::Failed(with_code(
+                ErrorCode::MediaRefused,
+                "the file is larger than WhatsApp takes",
+                answer,
+            ))),
             // The look-up before the send failed, so nothing was sent.
             Some("lookup_failed") => Some(Outcome::Retry(with_code(
                 ErrorCode::PageTimeout,

@@ -231,6 +231,7 @@ mod tests {
             timestamp: 1_700_000_000,
             ack: 0,
             has_media: false,
+            media_size: None,
             quoted_id: None,
             notify_name: None,
             source: None,

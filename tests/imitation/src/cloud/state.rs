@@ -13,6 +13,7 @@ use super::agenda::Agenda;
 use super::connection::{Connection, ConnectionId, Conversation, Mode, Stage};
 use crate::faults::Faults;
 use crate::ids::{Address, GroupId, Lid, Number};
+use crate::media::Shelf;
 use crate::options::Options;
 use crate::record::Record;
 use crate::wire::{FromPage, Group, Item, ToPage};
@@ -23,6 +24,7 @@ pub(crate) struct State {
     pub(crate) options: Options,
     pub(crate) faults: Faults,
     pub(crate) record: Record,
+    pub(crate) shelf: Shelf,
     pub(super) accounts: BTreeMap<Number, Account>,
     pub(super) devices: BTreeMap<Secret, Device>,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
@@ -55,6 +57,7 @@ impl State {
             faults: Faults::new(options.acks),
             options,
             record: Record::default(),
+            shelf: Shelf::default(),
             accounts: BTreeMap::new(),
             devices: BTreeMap::new(),
             connections: BTreeMap::new(),

@@ -31,6 +31,9 @@ const BINDINGS: Binding[] = [
   ['findOrCreateLatestChat', (w) => w.whatsapp.functions.findOrCreateLatestChat],
   ['queryWidExists', (w) => w.whatsapp.functions.queryWidExists],
   ['addAndSendMsgToChat', (w) => w.whatsapp.functions.addAndSendMsgToChat],
+  ['MediaPrep', (w) => w.whatsapp.MediaPrep],
+  ['OpaqueData', (w) => w.whatsapp.OpaqueData],
+  ['uploadMedia', (w) => w.whatsapp.functions.uploadMedia],
   ['findFirstWebLink', (w) => w.whatsapp.functions.findFirstWebLink],
   ['fetchLinkPreview', (w) => w.whatsapp.functions.fetchLinkPreview],
   ['canReplyMsg', (w) => w.whatsapp.functions.canReplyMsg],
@@ -46,6 +49,8 @@ const BINDINGS: Binding[] = [
   ['chat.getMessageById', (w) => w.chat.getMessageById],
   ['chat.getMessages', (w) => w.chat.getMessages],
   ['chat.sendRawMessage', (w) => w.chat.sendRawMessage],
+  ['chat.sendFileMessage', (w) => w.chat.sendFileMessage],
+  ['chat.downloadMedia', (w) => w.chat.downloadMedia],
   ['conn.genLinkDeviceCodeForPhoneNumber', (w) => w.conn.genLinkDeviceCodeForPhoneNumber],
 ];
 

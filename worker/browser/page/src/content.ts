@@ -3,8 +3,10 @@
 
 import type * as WPP from '@wppconnect/wa-js';
 import { Failure, within } from './errors';
+import type { Files } from './files';
 import { recipient } from './ids';
 import type { Library } from './library';
+import { prepareMedia } from './media';
 import type { Content } from './protocol';
 import { messageBy, type ChatModel, type MsgModel } from './store';
 
@@ -26,7 +28,12 @@ export type Prepared = (fixed: Fixed) => Promise<WPP.chat.SendMessageReturn>;
 /** WhatsApp's page gives a preview up after so long, too. */
 const PREVIEW_MS = 7_000;
 
-export async function prepare(library: Library, chat: ChatModel, content: Content): Promise<Prepared> {
+export async function prepare(
+  library: Library,
+  chat: ChatModel,
+  content: Content,
+  files: Files,
+): Promise<Prepared> {
   const raw = (message: Raw, mentionedList?: Wid[]): Prepared => {
     const mentions = mentionedList === undefined || mentionedList.length === 0 ? {} : { mentionedList };
     return (fixed) => library.chat.sendRawMessage(chat.id, message, { ...fixed, ...mentions });
@@ -60,6 +67,8 @@ export async function prepare(library: Library, chat: ChatModel, content: Conten
         pollEncKey: crypto.getRandomValues(new Uint8Array(32)),
         messageSecret: crypto.getRandomValues(new Uint8Array(32)),
       } as Raw);
+    case 'media':
+      return prepareMedia(library, chat, content, files);
     case 'forward':
       return raw(forwarded(await messageBy(library, content.message)));
   }

@@ -8,10 +8,12 @@
 import { Acks } from './acks';
 import { capabilities } from './capabilities';
 import { Failure, describe, within } from './errors';
+import { Files } from './files';
 import { History, type Cursor } from './history';
 import { LazyLibrary, type Library } from './library';
 import { linkCode, watchLinkCodes } from './linking';
 import { watchMessages } from './live';
+import { fileOf } from './media';
 import { Outbox } from './outbox';
 import { Ownership } from './ownership';
 import { Passkeys } from './passkey';
@@ -27,6 +29,8 @@ type Handler = (args: never, deadline: number) => unknown;
 
 class Adapter {
   readonly version = VERSION;
+  /** Reached by the worker, which has files put in. */
+  readonly files = new Files();
   readonly #outbox: Outbox;
   readonly #ownership: Ownership;
   readonly #qr: Qr;
@@ -45,7 +49,7 @@ class Adapter {
     this.#qr = new Qr(this.#outbox);
     this.#passkeys = new Passkeys(this.#outbox);
     this.#passkeys.install();
-    this.#sender = new Sender(this.#ownership, this.#sent);
+    this.#sender = new Sender(this.#ownership, this.#sent, this.files);
     this.#history = new History(this.#sent, this.#outbox);
     this.#vigil = new Vigil(this.#outbox, options.quiet_ms, {
       connected: () => streamMode() === 'MAIN' && socketState() === 'CONNECTED',
@@ -75,6 +79,17 @@ class Adapter {
   beat(ownedUntil: number): number {
     this.#ownership.until = ownedUntil;
     return VERSION;
+  }
+
+  /** The file of a message, to be read by the browser; or, in its place, why there is none. */
+  async fileOf(key: string, timeoutMs: number): Promise<Blob | Answer> {
+    try {
+      if (!this.#probed) throw new Failure('not_ready', 'the page is still loading', 'NotReady');
+      const work = async () => fileOf(await this.#library.get(), key);
+      return await within(timeoutMs, work());
+    } catch (error) {
+      return { err: describe(error) };
+    }
   }
 
   /** Runs a call of the worker. Never rejects: the answer is a value. */

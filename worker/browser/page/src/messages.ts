@@ -26,6 +26,9 @@ const NOT_A_MESSAGE = new Set([
   'unknown',
 ]);
 
+/** Messages that carry a file. */
+const WITH_FILE = new Set(['audio', 'document', 'image', 'ptt', 'ptv', 'sticker', 'video']);
+
 /** What is read of a message, be it a model or a record of the database. */
 export interface RawMessage {
   id?: unknown;
@@ -41,6 +44,7 @@ export interface RawMessage {
   quotedStanzaID?: unknown;
   directPath?: unknown;
   mediaKey?: unknown;
+  size?: unknown;
 }
 
 /** What the worker of the message must be told about ids. */
@@ -90,7 +94,9 @@ export function toMessage(
     text: raw.type === 'chat' ? text(raw.body) : text(raw.caption),
     timestamp: raw.t,
     ack: typeof raw.ack === 'number' ? raw.ack : 0,
-    has_media: Boolean(raw.directPath ?? raw.mediaKey),
+    // An own message is shown before its file has a place on WhatsApp's servers.
+    has_media: (key.fromMe && WITH_FILE.has(raw.type)) || Boolean(raw.directPath ?? raw.mediaKey),
+    media_size: typeof raw.size === 'number' ? raw.size : null,
     quoted_id: text(raw.quotedStanzaID),
     notify_name: text(raw.notifyName),
     source: key.fromMe ? source(key.id) : null,

@@ -33,6 +33,7 @@ export interface Message {
   timestamp: number;
   ack: number;
   has_media: boolean;
+  media_size: number | null;
   quoted_id: string | null;
   notify_name: string | null;
   source: 'this_session' | 'phone' | null;
@@ -61,7 +62,19 @@ export interface Draft {
   reply_to: string | null;
 }
 
+/** A file that the worker has put into the page. */
+export interface MediaContent {
+  kind: 'media';
+  as: 'image' | 'video' | 'video_note' | 'audio' | 'voice' | 'document' | 'sticker';
+  /** The name under which it was put in. */
+  file: string;
+  mime: string;
+  filename: string;
+  caption: string | null;
+}
+
 export type Content =
+  | MediaContent
   | { kind: 'text'; text: string; mentions: string[]; link_preview: boolean }
   | {
       kind: 'location';

@@ -4,6 +4,7 @@
 import { chatFor, existingChat } from './chats';
 import { prepare } from './content';
 import { Failure, describe, isDuplicate, within } from './errors';
+import type { Files } from './files';
 import { user } from './ids';
 import type { Library } from './library';
 import type { Ownership } from './ownership';
@@ -37,6 +38,7 @@ export class Sender {
   constructor(
     readonly ownership: Ownership,
     readonly sent: SentIds,
+    readonly files: Files,
   ) {}
 
   /** Sends a message and waits for the server's ack, at most until `deadline` (of `performance.now`). */
@@ -51,7 +53,7 @@ export class Sender {
     if (found !== null) return this.#follow(chat, key, found, deadline);
 
     const quoted = message.reply_to === null ? {} : { quotedMsg: await messageBy(library, message.reply_to) };
-    const prepared = await prepare(library, chat, message.content);
+    const prepared = await prepare(library, chat, message.content, this.files);
     // The look-ups took their time; the session may be somebody else's by now.
     this.ownership.assert();
     const sending = prepared({ messageId: key, waitForAck: true, markIsRead: false, detectMentioned: false, ...quoted });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chromiumoxide_cdp::cdp::js_protocol::runtime::{
-    CallArgument, CallFunctionOnParams, EvaluateParams, ExceptionDetails,
+    CallArgument, CallFunctionOnParams, EvaluateParams, ExceptionDetails, RemoteObjectId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,8 +22,8 @@ const ANSWER_SLACK: Duration = Duration::from_secs(2);
 /// The adapter in one document: an object of the page that only the debugging session holds.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
-    cdp: Cdp,
-    session: Arc<str>,
+    pub(super) cdp: Cdp,
+    pub(super) session: Arc<str>,
     adapter: Arc<str>,
 }
 
@@ -91,6 +91,46 @@ impl Document {
         self.on_adapter("function (until) { return this.beat(until); }", &[until], timeout).await.map(drop)
     }
 
+    /// Calls a function on the adapter whose answer stays in the page. What the adapter refuses comes as an error.
+    pub(super) async fn by_reference(
+        &self,
+        function: &str,
+        arguments: &[Value],
+        timeout: Duration,
+    ) -> Result<RemoteObjectId, CallError> {
+        let mut call = CallFunctionOnParams::new(function);
+        call.object_id = Some(self.adapter.to_string().into());
+        call.arguments = Some(arguments.iter().cloned().map(argument).collect());
+        call.await_promise = Some(true);
+        let answer = self.cdp.call(Some(&self.session), call, timeout + ANSWER_SLACK).await;
+        let answer = answer.map_err(|error| call_error(&error))?;
+        let adapter_error = |message: String| CallError::Page { name: "AdapterError".into(), code: None, message };
+        if let Some(exception) = answer.exception_details {
+            return Err(adapter_error(words(&exception)));
+        }
+        let object = answer.result.object_id.ok_or_else(|| adapter_error("no object".into()))?;
+        // The adapter answers with a plain object where it has nothing to give.
+        if answer.result.class_name.as_deref() == Some("Object") {
+            let told = self.on_object(&object, "function () { return this; }", ANSWER_SLACK).await?;
+            return Err(wire::answer::<Value>(told).err().unwrap_or_else(|| adapter_error("a plain object".into())));
+        }
+        Ok(object)
+    }
+
+    /// Calls a function on an object of the page; its answer comes by value.
+    pub(super) async fn on_object(
+        &self,
+        object: &RemoteObjectId,
+        function: &str,
+        timeout: Duration,
+    ) -> Result<Value, CallError> {
+        let mut call = CallFunctionOnParams::new(function);
+        call.object_id = Some(object.clone());
+        call.return_by_value = Some(true);
+        let answer = self.cdp.call(Some(&self.session), call, timeout).await.map_err(|error| call_error(&error))?;
+        Ok(answer.result.value.unwrap_or_default())
+    }
+
     async fn on_adapter(
         &self,
         function: &str,
@@ -128,7 +168,7 @@ fn unix_millis(time: SystemTime) -> u64 {
 }
 
 /// Whether a call that failed may have had its effect decides what it is called.
-fn call_error(error: &CdpError) -> CallError {
+pub(super) fn call_error(error: &CdpError) -> CallError {
     match error {
         CdpError::Timeout { .. } => CallError::Timeout,
         // Chromium looks for the adapter before it runs anything: the document is gone already.

@@ -116,6 +116,9 @@ pub struct Message {
     /// Whether a file belongs to it.
     #[serde(default)]
     pub has_media: bool,
+    /// The bytes of that file, as its sender told them.
+    #[serde(default)]
+    pub media_size: Option<u64>,
     /// The id of the message that it answers.
     #[serde(default)]
     pub quoted_id: Option<String>,
@@ -201,6 +204,23 @@ pub enum DraftContent {
         options: Vec<String>,
         /// Whether one person may choose several.
         multiple: bool,
+    },
+    /// A file.
+    Media {
+        /// As what: `image`, `video`, `video_note`, `audio`, `voice`, `document` or `sticker`.
+        #[serde(rename = "as")]
+        kind: &'static str,
+        /// The name that [`Page::attach`](crate::Page::attach) gave it.
+        file: String,
+        /// Its MIME type.
+        mime: String,
+        /// The name that its recipients see.
+        filename: String,
+        /// The text below it.
+        caption: Option<String>,
+        /// Its bytes: a large one may take longer.
+        #[serde(skip)]
+        size: u64,
     },
     /// A message of this account, passed on.
     Forward {
