@@ -28,9 +28,10 @@ const LICENCES: [&str; 13] = [
 ];
 
 /// Crates that must not be there at all, and why.
-const UNWANTED: [(&str, &str); 2] = [
+const UNWANTED: [(&str, &str); 3] = [
     ("openssl-sys", "TLS is rustls, so that a worker needs no system library"),
     ("native-tls", "TLS is rustls, so that a worker needs no system library"),
+    ("ureq", "HTTP is reqwest, one client for all"),
 ];
 
 fn root() -> PathBuf {

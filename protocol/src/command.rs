@@ -22,14 +22,18 @@ use crate::metadata::Metadata;
 use crate::rejection::Rejection;
 use crate::topology;
 
+mod cloud;
 mod content;
 mod media;
 mod passkey;
+mod route;
 mod text;
 
+pub use cloud::{CloudWebhook, SessionProvider};
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
 pub use media::{FileName, Inline, Media, MediaError, MediaKind, MediaSource, MediaUrl, MimeType, ObjectKey};
 pub use passkey::{PasskeyAssertion, PasskeyResponse, SessionPasskeyAnswer};
+pub use route::{Route, Template};
 pub use text::{Line, MessageText, Reference, TextError};
 
 /// The version of every command type so far.
@@ -52,6 +56,10 @@ pub enum Command {
     SessionMove(SessionMove),
     /// `session.passkey_answer`: give WhatsApp the passkey's answer that it asked for, or decline.
     SessionPasskeyAnswer(SessionPasskeyAnswer),
+    /// `session.provider`: choose by whom this session's messages go, until told otherwise.
+    SessionProvider(SessionProvider),
+    /// `cloud.webhook`: what Meta told about the messages of this session's Cloud API number.
+    CloudWebhook(CloudWebhook),
     /// `message.send`: send one message.
     MessageSend(MessageSend),
 }
@@ -92,13 +100,16 @@ pub struct MessageSend {
     /// The key of the message that it answers, as `message.received` and `message.sent` tell it; shown above the message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageKey>,
+    /// By whom it goes.
+    #[serde(flatten)]
+    pub route: Route,
     /// The caller's own name for the message, echoed in `message.sent` and every `message.ack` of it.
     pub reference: Option<Reference>,
 }
 
 impl Command {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 8] = [
+    pub const TYPE_NAMES: [&'static str; 10] = [
         "session.start",
         "session.status",
         "session.stop",
@@ -106,6 +117,8 @@ impl Command {
         "session.link_code",
         "session.move",
         "session.passkey_answer",
+        "session.provider",
+        "cloud.webhook",
         "message.send",
     ];
 
@@ -142,6 +155,8 @@ impl Command {
             "session.link_code" => Self::SessionLinkCode(SessionLinkCode { phone: data.parsed("phone")? }),
             "session.move" => Self::SessionMove(SessionMove { to: data.optional_parsed("to")? }),
             "session.passkey_answer" => Self::SessionPasskeyAnswer(SessionPasskeyAnswer::from_fields(&mut data)?),
+            "session.provider" => Self::SessionProvider(SessionProvider::from_fields(&mut data)?),
+            "cloud.webhook" => Self::CloudWebhook(CloudWebhook::from_fields(&mut data)?),
             "message.send" => Self::MessageSend(MessageSend::from_fields(&mut data)?),
             _ => return Err(Rejection::UnknownType),
         };
@@ -159,6 +174,8 @@ impl Command {
             Self::SessionLinkCode(_) => "session.link_code",
             Self::SessionMove(_) => "session.move",
             Self::SessionPasskeyAnswer(_) => "session.passkey_answer",
+            Self::SessionProvider(_) => "session.provider",
+            Self::CloudWebhook(_) => "cloud.webhook",
             Self::MessageSend(_) => "message.send",
         }
     }
@@ -172,14 +189,20 @@ impl Command {
             | Self::SessionLogout
             | Self::SessionLinkCode(_)
             | Self::SessionMove(_)
-            | Self::SessionPasskeyAnswer(_) => true,
-            Self::MessageSend(_) => false,
+            | Self::SessionPasskeyAnswer(_)
+            | Self::SessionProvider(_) => true,
+            Self::MessageSend(_) | Self::CloudWebhook(_) => false,
         }
     }
 
-    /// The routing key on the exchange [`wa.commands`](topology::COMMANDS). The lane counts for messages only.
+    /// The routing key on the exchange [`wa.commands`](topology::COMMANDS). The lane counts for messages only: a webhook goes
+    /// before them.
     pub fn routing_key(&self, session: &SessionId, lane: Lane) -> String {
-        if self.is_control() { topology::CONTROL_KEY.to_owned() } else { topology::lane_key(session, lane) }
+        match self {
+            Self::CloudWebhook(_) => topology::lane_key(session, Lane::Urgent),
+            command if command.is_control() => topology::CONTROL_KEY.to_owned(),
+            _ => topology::lane_key(session, lane),
+        }
     }
 
     /// How long a publisher lets it live unless it knows better: 5 minutes for session control, because a person waits;
@@ -198,7 +221,7 @@ impl Command {
 impl MessageSend {
     /// A message that answers none and has no name.
     pub fn new(to: ChatId, content: Content) -> Self {
-        Self { to, content, reply_to: None, reference: None }
+        Self { to, content, reply_to: None, route: Route::default(), reference: None }
     }
 
     /// A plain text that answers none and has no name.
@@ -213,7 +236,13 @@ impl MessageSend {
         if reply_to.is_some() && matches!(content, Content::Forward(_)) {
             return Err(data.invalid("reply_to", "cannot stand with a forwarded message"));
         }
-        Ok(Self { to, content, reply_to, reference: data.optional_parsed("reference")? })
+        Ok(Self {
+            to,
+            content,
+            reply_to,
+            route: Route::from_fields(data)?,
+            reference: data.optional_parsed("reference")?,
+        })
     }
 }
 
@@ -273,6 +302,8 @@ impl Serialize for CommandBody<'_> {
             Command::SessionLinkCode(data) => body.serialize_field("data", data)?,
             Command::SessionMove(data) => body.serialize_field("data", data)?,
             Command::SessionPasskeyAnswer(data) => body.serialize_field("data", data)?,
+            Command::SessionProvider(data) => body.serialize_field("data", data)?,
+            Command::CloudWebhook(data) => body.serialize_field("data", data)?,
             Command::MessageSend(data) => body.serialize_field("data", data)?,
         }
         body.end()

@@ -75,6 +75,8 @@ error_codes! {
     SessionMoving = "session_moving",
     /// The session's budget or the key's command rate is used up for now.
     RateLimited = "rate_limited",
+    /// Meta refuses the token of the Cloud API number, or its registration: an operator has to set a new token.
+    CredentialsRefused = "credentials_refused",
     /// WhatsApp restricts the account for a while.
     AccountRestricted = "account_restricted",
 
@@ -120,6 +122,13 @@ error_codes! {
     MediaRefused = "media_refused",
     /// WhatsApp refused the message.
     MessageRefused = "message_refused",
+    /// The provider that was asked for cannot send this message: the session has no such provider, or the provider has no
+    /// such message.
+    ProviderUnavailable = "provider_unavailable",
+    /// The recipient has not written to the Cloud API number within 24 hours, so only a template can be sent.
+    WindowClosed = "window_closed",
+    /// Meta refused the template.
+    TemplateRefused = "template_refused",
     /// WhatsApp's page, as it is today, lacks what this command needs; see `runtime.incompatible`.
     Incompatible = "incompatible",
     /// The fleet's own fault. Its log has more, under the command's id.
@@ -138,9 +147,11 @@ impl ErrorCode {
             Self::PageUnavailable | Self::PageTimeout | Self::DependencyUnavailable | Self::MediaUnavailable => {
                 ErrorClass::Retryable
             }
-            Self::SessionNotReady | Self::SessionMoving | Self::RateLimited | Self::AccountRestricted => {
-                ErrorClass::Deferred
-            }
+            Self::SessionNotReady
+            | Self::SessionMoving
+            | Self::RateLimited
+            | Self::CredentialsRefused
+            | Self::AccountRestricted => ErrorClass::Deferred,
             Self::Expired
             | Self::Rejected
             | Self::BodyChanged
@@ -162,6 +173,9 @@ impl ErrorCode {
             | Self::NotAllowed
             | Self::MediaRefused
             | Self::MessageRefused
+            | Self::ProviderUnavailable
+            | Self::WindowClosed
+            | Self::TemplateRefused
             | Self::Incompatible
             | Self::Internal => ErrorClass::Failed,
             Self::AckTimeout | Self::Interrupted => ErrorClass::Unknown,

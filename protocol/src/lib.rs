@@ -2,6 +2,7 @@
 
 pub mod id;
 pub mod personal;
+pub mod provider;
 pub mod timestamp;
 
 pub mod rejection;

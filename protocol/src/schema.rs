@@ -8,7 +8,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use crate::command::{self, MessageSend, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionStart};
+use crate::command::{
+    self, CloudWebhook, MessageSend, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionProvider, SessionStart,
+};
 use crate::event::{
     self, CommandResult, Message, MessageAck, MessageMedia, MessageSent, RuntimeIncompatible, SessionCode,
     SessionPasskey, SessionQr, SessionStatusChanged,
@@ -36,6 +38,8 @@ pub fn documents() -> Vec<Document> {
         command("session.link_code", accepted::<SessionLinkCode>()),
         command("session.move", accepted::<SessionMove>()),
         command("session.passkey_answer", accepted::<SessionPasskeyAnswer>()),
+        command("session.provider", accepted::<SessionProvider>()),
+        command("cloud.webhook", accepted::<CloudWebhook>()),
         command("message.send", accepted::<MessageSend>()),
         event("session.status", written::<SessionStatusChanged>()),
         event("session.qr", written::<SessionQr>()),

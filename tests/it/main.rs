@@ -4,6 +4,7 @@
 //! virtual host, a Redis prefix and a database each.
 
 mod bad_input;
+mod cloud;
 mod command_line;
 mod control;
 mod dlq;

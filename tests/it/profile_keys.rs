@@ -89,7 +89,7 @@ async fn a_rotation_that_is_killed_again_and_again_loses_nothing_and_ends() -> R
     ensure!(b.terminate(DRAIN).await?.success());
     rotate_and_kill(&linked, &both, 2).await?;
     let (retired, said) = run(&linked, &new_first, &["keys", "retire", FIRST_PROFILE_KEY]).await?;
-    ensure!(!retired && said.contains("still wraps 1 snapshot(s) and 0 session key(s)"), "{said}");
+    ensure!(!retired && said.contains("still wraps 1 snapshot(s), 0 session key(s)"), "{said}");
 
     let (rotated, said) = run(&linked, &new_first, &["keys", "rotate"]).await?;
     ensure!(rotated && said.contains("1 row(s) wrapped with profile-2, 0 failed"), "{said}");

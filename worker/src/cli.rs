@@ -1,6 +1,7 @@
 //! The command line. Each subcommand returns what to say or an error; `main` turns that into an exit code.
 
 mod client;
+mod cloud;
 mod dlq;
 mod keys;
 mod migrate;
@@ -78,6 +79,9 @@ enum Command {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Numbers at Meta's Cloud API: tokens, and the sessions that use them.
+    #[command(subcommand)]
+    Cloud(cloud::CloudCommand),
     /// List, show, replay, drop and export dead letters: commands that were refused or given up.
     #[command(subcommand)]
     Dlq(dlq::Dlq),
@@ -184,6 +188,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Send { target, to, text, reference, lane, waiting } => {
             runtime(false)?.block_on(session::send(&settings, &target, &to, &text, reference, lane, &waiting))
         }
+        Command::Cloud(command) => runtime(false)?.block_on(cloud::run(command, &settings)),
         Command::Dlq(command) => runtime(false)?.block_on(dlq::run(command, &settings)),
         Command::Events { workspace, session, count } => {
             runtime(false)?.block_on(session::events(&settings, workspace, session.as_ref(), count))

@@ -173,6 +173,43 @@ pub const SETTINGS: &[Setting] = &[
     setting("qr_generations_per_hour", Some("5"), false, "QR generations a workspace may use up in an hour, 1 to 100"),
     setting("control_per_minute", Some("100"), false, "session.* commands per signing key and minute, 1 to 100000"),
     setting("dead_letter_days", Some("14"), false, "days a dead letter stays in the archive, 1 to 365"),
+    setting(
+        "cloud_url",
+        Some("https://graph.facebook.com/"),
+        false,
+        "Meta's Graph API; plain http only on this machine",
+    ),
+    setting("cloud_version", Some("v24.0"), false, "version of the Graph API"),
+    setting(
+        "cloud_timeout_secs",
+        Some("30"),
+        false,
+        "seconds a request to Meta may take, 1 to 120; then its end is unknown",
+    ),
+    setting(
+        "cloud_pair_secs",
+        Some("6"),
+        false,
+        "seconds between two messages of a Cloud API number to one recipient, in the long run, 0 to 3600; 0: no limit",
+    ),
+    setting(
+        "cloud_pair_burst",
+        Some("45"),
+        false,
+        "messages to one recipient that may go without that pause, 1 to 1000",
+    ),
+    setting(
+        "cloud_breaker_failures",
+        Some("5"),
+        false,
+        "failures in a row after which a provider is left alone, 1 to 1000",
+    ),
+    setting(
+        "cloud_breaker_secs",
+        Some("30"),
+        false,
+        "seconds a provider is left alone before it is tried again, 1 to 3600",
+    ),
     setting("log", Some("info"), false, "log filter, e.g. info or wafleet=debug,info"),
     setting("log_format", Some("json"), false, "json (one object a line) or text"),
 ];
@@ -248,6 +285,25 @@ pub struct ObjectStore {
     pub secret_access_key: String,
 }
 
+/// How Meta's Cloud API is used.
+#[derive(Clone)]
+pub struct Cloud {
+    /// The Graph API.
+    pub url: Url,
+    /// Its version.
+    pub version: String,
+    /// Upper bound of one request.
+    pub limit: Duration,
+    /// Pause between two messages to one recipient.
+    pub pair_pause: Duration,
+    /// Messages to one recipient without that pause.
+    pub pair_burst: u32,
+    /// Failures in a row after which a provider is left alone.
+    pub breaker_failures: u32,
+    /// For how long.
+    pub breaker_pause: Duration,
+}
+
 /// The settings of one worker process, checked.
 #[derive(Clone)]
 pub struct Config {
@@ -299,6 +355,8 @@ pub struct Config {
     pub control_per_minute: u32,
     /// How long a dead letter stays in the archive.
     pub dead_letter_retention: Duration,
+    /// Meta's Cloud API.
+    pub cloud: Cloud,
 }
 
 /// What an erasure reaches.
@@ -345,35 +403,44 @@ impl Config {
         let qr_generations_per_hour = check.number("qr_generations_per_hour", 1..=100) as u32;
         let control_per_minute = check.number("control_per_minute", 1..=100_000) as u32;
         let dead_letter_retention = Duration::from_secs(check.number("dead_letter_days", 1..=365) * 24 * 3600);
-        match (amqp, redis, database_url, keyring, worker_id, browser, check.problems.is_empty()) {
-            (Some(amqp), Some(redis), Some(database_url), Some(keyring), Some(worker_id), Some(browser), true) => {
-                Ok(Self {
-                    amqp,
-                    redis,
-                    database_url,
-                    keyring: keyring.into(),
-                    worker_id,
-                    profile_root,
-                    profile_keys: profile_keys.map(Into::into),
-                    profile_quota,
-                    object_store,
-                    media,
-                    kept,
-                    safety_copy: (safety_copy > 0).then(|| Duration::from_secs(safety_copy)),
-                    spool_dir,
-                    spool_bytes,
-                    runtime_dir,
-                    capacity,
-                    lease_ttl,
-                    claim_interval,
-                    min_stay,
-                    drain,
-                    browser,
-                    qr_generations_per_hour,
-                    control_per_minute,
-                    dead_letter_retention,
-                })
-            }
+        let cloud = check.cloud();
+        match (amqp, redis, database_url, keyring, worker_id, browser, cloud, check.problems.is_empty()) {
+            (
+                Some(amqp),
+                Some(redis),
+                Some(database_url),
+                Some(keyring),
+                Some(worker_id),
+                Some(browser),
+                Some(cloud),
+                true,
+            ) => Ok(Self {
+                amqp,
+                redis,
+                database_url,
+                keyring: keyring.into(),
+                worker_id,
+                profile_root,
+                profile_keys: profile_keys.map(Into::into),
+                profile_quota,
+                object_store,
+                media,
+                kept,
+                safety_copy: (safety_copy > 0).then(|| Duration::from_secs(safety_copy)),
+                spool_dir,
+                spool_bytes,
+                runtime_dir,
+                capacity,
+                lease_ttl,
+                claim_interval,
+                min_stay,
+                drain,
+                browser,
+                qr_generations_per_hour,
+                control_per_minute,
+                dead_letter_retention,
+                cloud,
+            }),
             _ => Err(ConfigErrors(check.problems)),
         }
     }
@@ -401,6 +468,17 @@ impl Config {
             (Some(url), Some(ring), true) => Ok((url, ring)),
             _ => Err(ConfigErrors(check.problems)),
         }
+    }
+
+    /// What `wafleet cloud` needs: the database, the ring that seals tokens, and Meta.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn for_cloud(settings: &Settings) -> Result<(String, Ring, Cloud), ConfigErrors> {
+        let (url, ring) = Self::for_profile_keys(settings)?;
+        let mut check = Check { settings, problems: Vec::new() };
+        let cloud = check.cloud();
+        cloud.filter(|_| check.problems.is_empty()).map(|cloud| (url, ring, cloud)).ok_or(ConfigErrors(check.problems))
     }
 
     /// What `wafleet session erase` needs.
@@ -695,6 +773,31 @@ impl Check<'_> {
     fn worker_id(&mut self) -> Option<WorkerId> {
         let name = self.settings.get("worker_id").map_or_else(default_worker_id, str::to_owned);
         name.parse().map_err(|error| self.problems.push(format!("worker_id: {error}"))).ok()
+    }
+
+    fn cloud(&mut self) -> Option<Cloud> {
+        let url = self.url("cloud_url", &["http", "https"])?.parse::<Url>().ok()?;
+        let here = match url.host() {
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            _ => false,
+        };
+        if url.scheme() == "http" && !here {
+            self.problems.push("cloud_url must start with https://: a token would travel in the clear".to_owned());
+        }
+        let version = self.text("cloud_version");
+        if !version.starts_with('v') || !version[1..].bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            self.problems.push(format!("cloud_version must be like v24.0, not {version:?}"));
+        }
+        Some(Cloud {
+            url,
+            version,
+            limit: Duration::from_secs(self.number("cloud_timeout_secs", 1..=120)),
+            pair_pause: Duration::from_secs(self.number("cloud_pair_secs", 0..=3600)),
+            pair_burst: self.number("cloud_pair_burst", 1..=1000) as u32,
+            breaker_failures: self.number("cloud_breaker_failures", 1..=1000) as u32,
+            breaker_pause: Duration::from_secs(self.number("cloud_breaker_secs", 1..=3600)),
+        })
     }
 
     fn browser(&mut self) -> Option<Browser> {

@@ -152,7 +152,18 @@ async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(),
         (Command::SessionLinkCode(_) | Command::SessionPasskeyAnswer(_), Some(_)) => {
             return to_owner(world, &order, begun).await;
         }
-        (Command::MessageSend(_), Some(_)) => unreachable!("the intake refuses messages on the control queue"),
+        (Command::SessionProvider(wanted), Some(known)) => {
+            if world.database.choose_provider(workspace, session, wanted.provider).await? {
+                audit(world, &order, "session.provider").await?;
+                Outcome::Succeeded(Some(stands(&known)))
+            } else {
+                let why = "the session has no Cloud API number, so there is nothing to choose";
+                Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why))
+            }
+        }
+        (Command::MessageSend(_) | Command::CloudWebhook(_), Some(_)) => {
+            unreachable!("the intake refuses messages on the control queue")
+        }
     };
     settle(world, &sink, 0, &order, outcome).await
 }

@@ -3,6 +3,7 @@
 //! Times are `DATETIME(3)` in UTC. Every write that an owner makes is guarded by `fence <= ?`, so a late owner writes nothing.
 
 mod audit;
+mod cloud;
 mod dead_letters;
 mod ledger;
 mod media;
@@ -18,6 +19,7 @@ use sqlx::query::Query;
 use sqlx::{MySql, MySqlPool};
 
 pub(crate) use audit::Audit;
+pub(crate) use cloud::{Binding, CloudCommand, CloudNumber, Role};
 pub(crate) use dead_letters::{ArchivedLetter, Decision, LetterFilter, LetterState, PreparedReplay};
 pub(crate) use ledger::{Acceptance, CommandRecord, Ending, FinalState, Late, Signer};
 pub(crate) use media::{Heard, MediaEnd, MediaRow};
@@ -72,7 +74,10 @@ impl Database {
         sqlx::query("SELECT session_id, fence, relocations FROM wafleet_sessions LIMIT 1")
             .fetch_optional(&self.pool)
             .await?;
-        sqlx::query("SELECT command_id, crashes FROM wafleet_commands LIMIT 1").fetch_optional(&self.pool).await?;
+        sqlx::query("SELECT number_id FROM wafleet_cloud_numbers LIMIT 1").fetch_optional(&self.pool).await?;
+        sqlx::query("SELECT command_id, crashes, cloud_ack FROM wafleet_commands LIMIT 1")
+            .fetch_optional(&self.pool)
+            .await?;
         sqlx::query("SELECT id, fingerprint FROM wafleet_dead_letters LIMIT 1").fetch_optional(&self.pool).await?;
         sqlx::query("SELECT id, unlinked_fence FROM wafleet_snapshots LIMIT 1").fetch_optional(&self.pool).await?;
         Ok(())

@@ -16,6 +16,7 @@ use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, CommandResult, Event, Outcome as EventOutcome};
 use wafleet_protocol::id::{EventId, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
+use wafleet_protocol::provider::Provider;
 use wafleet_protocol::rejection::Rejection;
 use wafleet_protocol::signing::{Audience, KEY_HEADER, Role, Verified};
 use wafleet_protocol::topology;
@@ -53,6 +54,8 @@ pub(crate) struct Order {
     pub(crate) attempted: bool,
     /// Its time is over, and it was begun before that: its end is to be found out, and nothing is to be done.
     pub(crate) late: bool,
+    /// Who acts on it, as soon as that is decided.
+    pub(crate) provider: Option<Provider>,
 }
 
 impl Order {
@@ -189,7 +192,8 @@ pub(crate) async fn examine(
                 Some(result)
             }
         };
-        let order = Order { command, metadata, verified, record, delivery, attempted: true, late: true };
+        let order =
+            Order { command, metadata, verified, record, delivery, attempted: true, late: true, provider: None };
         let Some(result) = result else { return Ok(Examined::Run(Box::new(order))) };
         answer_again(world, sink, order, result).await?;
         return Ok(Examined::Settled);
@@ -212,7 +216,8 @@ pub(crate) async fn examine(
             if replayed && (!first || letter::text_header(&delivery.properties, letter::REPLAY_ID_HEADER).is_some()) {
                 audit_replay(world, &record, &delivery).await?;
             }
-            Ok(Examined::Run(Box::new(Order { command, metadata, verified, record, delivery, attempted, late: false })))
+            let order = Order { command, metadata, verified, record, delivery, attempted, late: false, provider: None };
+            Ok(Examined::Run(Box::new(order)))
         }
         Acceptance::Expired => {
             refuse(world, sink, &delivery, Some(&verified), &Rejection::Expired).await?;
@@ -224,7 +229,8 @@ pub(crate) async fn examine(
         }
         Acceptance::Done { result, issued_at } => {
             record.issued_at = issued_at;
-            let order = Order { command, metadata, verified, record, delivery, attempted: true, late: false };
+            let order =
+                Order { command, metadata, verified, record, delivery, attempted: true, late: false, provider: None };
             answer_again(world, sink, order, result).await?;
             Ok(Examined::Settled)
         }
@@ -250,9 +256,10 @@ fn belongs(command: &Command, place: Place<'_>) -> Result<(), Rejection> {
             | Command::SessionLinkCode(_)
             | Command::SessionMove(_)
             | Command::SessionPasskeyAnswer(_)
+            | Command::CloudWebhook(_)
             | Command::MessageSend(_),
         ) => Ok(()),
-        (Place::Unrouted, Command::MessageSend(_)) => Ok(()),
+        (Place::Unrouted, Command::MessageSend(_) | Command::CloudWebhook(_)) => Ok(()),
         _ => Err(Rejection::Misrouted),
     }
 }
@@ -328,6 +335,7 @@ async fn refuse_as(
             outcome,
             until: None,
             error: Some(CommandError::new(code, format!("{reason}: {rejection}"))),
+            provider: None,
             data: None,
         };
         // Another id than the command's own result: a forged copy must not pass for the answer to the original.

@@ -344,6 +344,11 @@ impl Leases {
         })
     }
 
+    /// The connection and the prefix of every key, for what else lives in Redis.
+    pub(crate) fn redis(&self) -> (ConnectionManager, Arc<str>) {
+        (self.redis.clone(), Arc::clone(&self.prefix))
+    }
+
     /// Shortens the wait of every worker's claim loop.
     pub(crate) async fn nudge(&self, session_id: &str) {
         let published: Result<u32, _> = self.redis.clone().publish(self.nudge_channel(), session_id).await;

@@ -14,6 +14,7 @@ mod archivist;
 mod boottime;
 mod broker;
 mod clock;
+mod cloud;
 mod control;
 mod counters;
 mod database;

@@ -4,11 +4,13 @@
 //! world, and what takes time is started as a task and comes back as a [`Happening`]. One command is executed at a time.
 
 mod browser;
+mod cloud;
 mod copies;
 mod effects;
 mod execute;
 mod hearing;
 mod opening;
+mod provider;
 mod sending;
 mod state;
 mod telling;
@@ -45,11 +47,14 @@ use opening::Opening;
 use state::{Effect, Input, State};
 use telling::Told;
 
+pub(crate) use cloud::channel as cloud_channel;
 pub(crate) use state::End;
 pub(crate) use telling::message_id;
 
 /// Pause before a row or a budget is tried again while the database or Redis is away.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before the head of a paced lane is looked at again that not even the number that helps out can send.
+const HELD_PAUSE: Duration = Duration::from_secs(5);
 /// How long a stop or a drain waits for the send in flight.
 const SEND_IN_FLIGHT_LIMIT: Duration = Duration::from_secs(20);
 
@@ -136,6 +141,12 @@ pub(crate) struct SessionActor {
     paced: Option<Reader>,
     /// Somebody wants the session to end, and a command is still being executed.
     leaving: Option<Request>,
+    /// Since when the browser cannot send.
+    away_since: Option<Instant>,
+    /// It has been away for so long that a Cloud API number helps out.
+    helped: bool,
+    /// Waits until a Cloud API number may help out.
+    absence: Option<AbortHandle>,
     opening: Opening,
     copies: Copies,
     /// The session's directory is larger than it should be.
@@ -221,6 +232,10 @@ enum Happening {
     Impatient,
     Confirmed(Confirmed),
     Panicked,
+    /// The browser has been away since then, for as long as the session's policy bears.
+    HelpDue {
+        absence: Instant,
+    },
     Nothing,
 }
 
@@ -259,6 +274,9 @@ pub(crate) fn channel(
         urgent: None,
         paced: None,
         leaving: None,
+        away_since: None,
+        helped: false,
+        absence: None,
         opening: Opening::new(),
         work: JoinSet::new(),
         told: Told::default(),
@@ -291,6 +309,7 @@ impl SessionActor {
     #[tracing::instrument(name = "session", skip_all, fields(session_id = %self.session, workspace_id = %self.workspace, epoch = self.lease.fence()))]
     pub(crate) async fn run(mut self) -> End {
         self.open_reader(true, Duration::ZERO);
+        self.went_away();
         let mut effects = self.state.start(Instant::now());
         loop {
             for effect in effects {
@@ -383,7 +402,7 @@ impl SessionActor {
             Happening::ReaderOpened { urgent, reader } => {
                 if urgent {
                     self.urgent = Some(reader);
-                } else if self.state.is_online() {
+                } else if self.reads_paced() {
                     self.paced = Some(reader);
                 }
                 None
@@ -391,7 +410,7 @@ impl SessionActor {
             Happening::ReaderBroken { urgent } => {
                 let broken = if urgent { &mut self.urgent } else { &mut self.paced };
                 *broken = None;
-                if urgent || self.state.is_online() {
+                if urgent || self.reads_paced() {
                     self.open_reader(urgent, RETRY_PAUSE);
                 }
                 None
@@ -437,6 +456,16 @@ impl SessionActor {
                 self.set_busy(false);
                 Some(Input::Broken { cause: Cause::BrowserExited })
             }
+            Happening::HelpDue { absence } => {
+                if !self.state.is_online() && !self.state.is_closing() && self.away_since == Some(absence) {
+                    tracing::warn!(
+                        "the browser has been away for long; messages may go by the session's Cloud API number"
+                    );
+                    self.helped = true;
+                    self.open_reader(false, Duration::ZERO);
+                }
+                None
+            }
             Happening::Nothing => None,
         };
         self.state.set_may_leave(self.relocations < RELOCATIONS && self.world.others.load(Ordering::Relaxed));
@@ -453,9 +482,16 @@ impl SessionActor {
             page: self.live.as_ref().map(Live::page),
             online: self.state.is_online(),
             linking: self.state.is_linking(),
+            browser: true,
+            away: self.away_since.map_or(Duration::ZERO, |since| since.elapsed()),
             status: self.status_now(),
             urgent,
         }
+    }
+
+    /// Whether the paced lanes are to be read: the browser can send, or a Cloud API number helps out.
+    fn reads_paced(&self) -> bool {
+        self.state.is_online() || self.helped
     }
 
     fn is_busy(&self) -> bool {
@@ -490,8 +526,9 @@ impl SessionActor {
                 // The delivery could not be settled: its channel is closed, so that the broker puts it back in order.
                 let broken = if done.urgent { &mut self.urgent } else { &mut self.paced };
                 *broken = None;
-                if done.urgent || self.state.is_online() {
-                    self.open_reader(done.urgent, RETRY_PAUSE);
+                if done.urgent || self.reads_paced() {
+                    let pause = if self.state.is_online() { RETRY_PAUSE } else { HELD_PAUSE };
+                    self.open_reader(done.urgent, pause);
                 }
                 None
             }
@@ -522,8 +559,8 @@ impl SessionActor {
 
     /// The last durable writes, while the lease is still held.
     async fn finish(&mut self) {
-        if let Some(reading) = self.reading.take() {
-            reading.abort();
+        for task in [self.reading.take(), self.absence.take()].into_iter().flatten() {
+            task.abort();
         }
         let last_confirms = async {
             while let Some(confirmed) = self.confirms.next().await {

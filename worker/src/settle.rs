@@ -20,6 +20,8 @@ pub(crate) enum Outcome {
     Succeeded(Option<ResultData>),
     /// Permanently not done.
     Failed(CommandError),
+    /// It may have been done, nobody here can find out, and it is not tried again.
+    Unknown(CommandError),
     /// Not done, or not known to be done: try again later under the same id. When all attempts are used up, the class of
     /// the error says what it ends as.
     Retry(CommandError),
@@ -27,6 +29,8 @@ pub(crate) enum Outcome {
     Deferred(CommandError, Timestamp),
     /// The session cannot do anything now: the command waits without being counted.
     Wait,
+    /// The same, and others behind it can be served: it makes room for them.
+    Aside,
 }
 
 /// Records, tells and acknowledges. `fence` is the owner's, 0 for a bystander.
@@ -43,7 +47,9 @@ pub(crate) async fn settle(
     match outcome {
         Outcome::Succeeded(data) => finish(world, sink, fence, order, FinalState::Succeeded, data, None).await,
         Outcome::Failed(error) => finish(world, sink, fence, order, FinalState::Failed, None, Some(error)).await,
+        Outcome::Unknown(error) => finish(world, sink, fence, order, FinalState::Unknown, None, Some(error)).await,
         Outcome::Wait => put_aside(world, sink, order, RetryTier::FiveSeconds, order.attempts()).await,
+        Outcome::Aside => put_aside(world, sink, order, RetryTier::ThirtySeconds, order.attempts()).await,
         Outcome::Retry(error) => {
             let attempt = order.attempts() + 1;
             // A retry that would come back only after the end of the command's life is not a retry.
@@ -141,6 +147,7 @@ fn result(
         outcome,
         until,
         error,
+        provider: order.provider,
         data,
     }
 }

@@ -337,8 +337,14 @@ impl Supervisor {
         };
         tracing::info!(session_id = %session, workspace_id = %workspace, epoch = lease.fence(), "session claimed");
         self.world.counters.count("leases", "claimed");
-        let (handle, actor) = session::channel(self.world.clone(), lease.clone(), workspace, session, row);
-        let task = self.running.spawn(actor.run());
+        let world = self.world.clone();
+        let (handle, task) = if row.by_cloud {
+            let (handle, actor) = session::cloud_channel(world, lease.clone(), workspace, session);
+            (handle, self.running.spawn(actor.run()))
+        } else {
+            let (handle, actor) = session::channel(world, lease.clone(), workspace, session, row);
+            (handle, self.running.spawn(actor.run()))
+        };
         self.by_task.insert(task.id(), lease);
         self.sessions.insert(row.session_id.clone(), Owned { handle, since: Instant::now(), to: None });
     }

@@ -17,6 +17,7 @@ use crate::archivist;
 use crate::broker::consumer::{self, Link};
 use crate::broker::publisher;
 use crate::clock::Clock;
+use crate::cloud::Cloud;
 use crate::config::Config;
 use crate::control;
 use crate::counters::Counters;
@@ -72,12 +73,14 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     let (publisher, publisher_task) = publisher::channel(&config, &counters);
     let (link_sender, connection) = watch::channel(None);
     let link = Link::new(connection, publisher.room());
+    let cloud = Arc::new(Cloud::new(&config, leases.redis())?);
     let leash = Leash::new(Arc::clone(&counters));
     let world = World {
         config: Arc::clone(&config),
         database,
         leases,
         leash,
+        cloud,
         publisher,
         link,
         counters,

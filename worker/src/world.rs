@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::broker::consumer::Link;
 use crate::broker::publisher::Publisher;
 use crate::clock::Clock;
+use crate::cloud::Cloud;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::database::Database;
@@ -22,6 +23,7 @@ pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) leases: Leases,
     pub(crate) leash: Leash,
+    pub(crate) cloud: Arc<Cloud>,
     pub(crate) publisher: Publisher,
     pub(crate) link: Link,
     pub(crate) counters: Arc<Counters>,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::Reference;
 use crate::id::CommandId;
 use crate::personal::Personal;
+use crate::provider::Provider;
 use crate::timestamp::Timestamp;
 
 /// One message. Data of `message.received`.
@@ -31,6 +32,9 @@ pub struct Message {
     pub quoted_id: Option<String>,
     /// The name the sender gave themselves.
     pub notify_name: Option<Personal>,
+    /// Who carried it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
 }
 
 /// Who wrote a message.
@@ -80,7 +84,8 @@ pub enum MessageSource {
     Phone,
 }
 
-/// Data of `message.ack`. For one message the level only grows; `failed` can follow `pending` alone.
+/// Data of `message.ack`. For one message the level only grows; `failed` follows `pending`, and of a
+/// message that the Cloud API carried `sent` too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageAck {
     /// WhatsApp's key of the message.
@@ -96,6 +101,9 @@ pub struct MessageAck {
     pub reference: Option<Reference>,
     /// The command that sent it, when one did.
     pub command_id: Option<CommandId>,
+    /// Who carried the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
 }
 
 /// How far a message got: WhatsApp's number and a name for it, which always belong together.

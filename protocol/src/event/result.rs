@@ -10,6 +10,7 @@ use super::session::{SessionCode, SessionStatusChanged};
 use crate::error::{ErrorClass, ErrorCode};
 use crate::id::CommandId;
 use crate::personal::Personal;
+use crate::provider::Provider;
 use crate::timestamp::Timestamp;
 
 /// Data of `command.result`. Exactly one of a command is final: `succeeded`, `failed`, or `unknown` that was never resolved.
@@ -25,6 +26,9 @@ pub struct CommandResult {
     pub until: Option<Timestamp>,
     /// Why, unless it succeeded.
     pub error: Option<CommandError>,
+    /// Who acted on a message, if anybody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
     /// What it yielded, if it yields anything.
     pub data: Option<ResultData>,
 }

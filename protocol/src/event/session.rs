@@ -138,6 +138,8 @@ pub enum Cause {
     RecoveryExhausted,
     /// The page lacks something the fleet uses.
     Incompatible,
+    /// Meta refuses the token of the Cloud API number, or its registration.
+    CredentialsRefused,
     /// Only the health changed.
     Health,
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use wafleet_protocol::command::{
-    Card, CardDetails, Command, Contacts, Content, Degrees, Forward, Location, Media, MessageSend, PasskeyAssertion,
-    PasskeyResponse, Poll, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionStart, Text,
+    Card, CardDetails, CloudWebhook, Command, Contacts, Content, Degrees, Forward, Location, Media, MessageSend,
+    PasskeyAssertion, PasskeyResponse, Poll, Route, SessionLinkCode, SessionMove, SessionPasskeyAnswer,
+    SessionProvider, SessionStart, Template, Text,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
@@ -15,6 +16,7 @@ use wafleet_protocol::event::{
 };
 use wafleet_protocol::id::{CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
+use wafleet_protocol::provider::{Provider, ProviderChoice};
 use wafleet_protocol::timestamp::Timestamp;
 
 /// File name, command, metadata.
@@ -77,6 +79,48 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
         ),
         ("message.send", send("4915112345678", "Grüße 👋\nzweite Zeile", Some("order-4711")), Some(metadata)),
         ("message.send-to-lid", send("123456789012345@lid", "Hallo", None), None),
+        (
+            "message.send-by-cloud",
+            Command::MessageSend(MessageSend {
+                route: Route {
+                    provider: Some(ProviderChoice::Cloud),
+                    template: Some(Template {
+                        name: "login_code".to_owned(),
+                        language: "en_US".to_owned(),
+                        components: vec![serde_json::json!({
+                            "type": "body",
+                            "parameters": [{ "type": "text", "text": "123456" }],
+                        })],
+                    }),
+                },
+                ..MessageSend::text(
+                    "4915112345678".parse().expect("a chat"),
+                    "Your code is 123456".try_into().expect("a text"),
+                )
+            }),
+            None,
+        ),
+        ("session.provider", Command::SessionProvider(SessionProvider { provider: ProviderChoice::Cloud }), None),
+        (
+            "cloud.webhook",
+            Command::CloudWebhook(CloudWebhook {
+                body: serde_json::json!({
+                    "object": "whatsapp_business_account",
+                    "entry": [{ "id": "102290129340398", "changes": [{ "field": "messages", "value": {
+                        "messaging_product": "whatsapp",
+                        "metadata": { "display_phone_number": "15550783881", "phone_number_id": "106540352242922" },
+                        "statuses": [{
+                            "id": "wamid.HBgLMTY0NjcwNDM1OTUVAgARGBI1RjQyNUE3NDYxNkQ1OTU1",
+                            "status": "delivered",
+                            "timestamp": "1795000000",
+                            "recipient_id": "4915112345678",
+                            "biz_opaque_callback_data": "01JD0Z8YQ4S7N3V5K9C2M6X1BR",
+                        }],
+                    } }] }],
+                }),
+            }),
+            None,
+        ),
         ("message.send-to-group", send("120363012345678901@g.us", "Hallo alle", None), None),
     ];
     commands.extend(contents());
@@ -282,6 +326,41 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
                 outcome: MediaOutcome::Failed { reason: MediaFailure::Gone },
             }),
         ),
+        (
+            "message.sent-by-cloud",
+            Event::MessageSent(MessageSent {
+                message: Message {
+                    key: CLOUD_ID.into(),
+                    id: CLOUD_ID.to_owned(),
+                    provider: Some(Provider::Cloud),
+                    ..own_message()
+                },
+                source: MessageSource::ThisSession,
+                reference: None,
+                command_id: Some(command_id()),
+            }),
+        ),
+        (
+            "message.ack-by-cloud",
+            Event::MessageAck(MessageAck {
+                key: CLOUD_ID.into(),
+                id: CLOUD_ID.to_owned(),
+                provider: Some(Provider::Cloud),
+                ..acknowledged(AckName::Read)
+            }),
+        ),
+        (
+            "command.result-by-cloud",
+            Event::CommandResult(CommandResult {
+                command_id: command_id(),
+                command_type: "message.send".to_owned(),
+                outcome: Outcome::Failed,
+                until: None,
+                error: Some(CommandError::new(ErrorCode::WindowClosed, "for people").with_provider_code("131047")),
+                provider: Some(Provider::Cloud),
+                data: None,
+            }),
+        ),
     ];
     (1..).zip(events).map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
 }
@@ -382,6 +461,7 @@ fn received() -> Message {
         has_media: false,
         quoted_id: None,
         notify_name: Some("Bernd".into()),
+        provider: None,
     }
 }
 
@@ -401,6 +481,7 @@ fn received_in_group() -> Message {
         has_media: true,
         quoted_id: Some("3A0123456789ABCDEF01".to_owned()),
         notify_name: None,
+        provider: None,
         ..received()
     }
 }
@@ -425,9 +506,12 @@ fn own_message() -> Message {
         },
         text: Some("Grüße 👋".into()),
         notify_name: None,
+        provider: None,
         ..received()
     }
 }
+
+const CLOUD_ID: &str = "wamid.HBgLMTY0NjcwNDM1OTUVAgARGBI1RjQyNUE3NDYxNkQ1OTU1";
 
 fn acknowledged(level: AckName) -> MessageAck {
     MessageAck {
@@ -437,6 +521,7 @@ fn acknowledged(level: AckName) -> MessageAck {
         ack: level.into(),
         reference: Some("order-4711".try_into().expect("a reference")),
         command_id: Some(command_id()),
+        provider: None,
     }
 }
 
@@ -470,6 +555,7 @@ fn result(
         outcome,
         until,
         error,
+        provider: None,
         data,
     })
 }

@@ -104,15 +104,23 @@ impl VirtualHost {
     }
 
     async fn call(&self, method: &'static str, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
-        let (api, path) = (self.api.clone(), path.to_owned());
-        tokio::task::spawn_blocking(move || api.call(method, &path, body.as_ref())).await?
+        self.api.call(method, path, body.as_ref()).await
     }
 }
 
 impl Drop for VirtualHost {
     fn drop(&mut self) {
-        if let Err(error) = self.api.call("DELETE", &format!("vhosts/{}", self.name), None) {
-            eprintln!("deleting the virtual host {}: {error:#}", self.name);
+        let (api, path) = (self.api.clone(), format!("vhosts/{}", self.name));
+        // Drop cannot wait for a future on the test's own runtime, and its connections belong to that.
+        let deleting = std::thread::spawn(move || -> anyhow::Result<()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let api = Api { client: client()?, ..api };
+            runtime.block_on(api.call("DELETE", &path, None)).map(drop)
+        });
+        match deleting.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => eprintln!("deleting the virtual host {}: {error:#}", self.name),
+            Err(_) => eprintln!("deleting the virtual host {} panicked", self.name),
         }
     }
 }
@@ -123,7 +131,7 @@ struct Api {
     base: String,
     user: String,
     authorization: String,
-    agent: ureq::Agent,
+    client: reqwest::Client,
 }
 
 impl Api {
@@ -133,25 +141,28 @@ impl Api {
         let password = url.password().unwrap_or_default().to_owned();
         let stripped = url.set_username("").and_then(|()| url.set_password(None));
         stripped.ok().context("an http URL has a place for a user")?;
-        let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(20))).build().new_agent();
         Ok(Self {
             base: format!("{url}api"),
             authorization: format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))),
             user,
-            agent,
+            client: client()?,
         })
     }
 
-    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let what = || format!("{method} /api/{path}");
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("{}/{path}", self.base))
+        let request = self
+            .client
+            .request(method.parse()?, format!("{}/{path}", self.base))
             .header("authorization", &self.authorization)
             .header("content-type", "application/json")
-            .body(body.map(Value::to_string).unwrap_or_default())
-            .with_context(what)?;
-        let text = self.agent.run(request).with_context(what)?.body_mut().read_to_string().with_context(what)?;
+            .body(body.map(Value::to_string).unwrap_or_default());
+        let response = request.send().await.with_context(what)?.error_for_status().with_context(what)?;
+        let text = response.text().await.with_context(what)?;
         if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text).with_context(what) }
     }
+}
+
+fn client() -> anyhow::Result<reqwest::Client> {
+    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?)
 }

@@ -20,8 +20,9 @@ use tokio::time::{Interval, MissedTickBehavior};
 use wafleet_profile::container::{Binding, Header, Keys};
 use wafleet_profile::keys::{Ring, SessionKey};
 
+use crate::cloud::tokens;
 use crate::config::{Config, Settings};
-use crate::database::{Database, WrappedHeader, WrappedKey};
+use crate::database::{CloudNumber, Database, WrappedHeader, WrappedKey};
 
 /// AES-256 and HMAC-SHA-256 are derived from as many bytes.
 const SECRET_BYTES: usize = 32;
@@ -56,13 +57,13 @@ pub(super) fn generate(out: &Path, keep: Option<&PathBuf>, id: Option<String>) -
 /// Says which key wraps how much.
 pub(super) async fn list(settings: &Settings) -> anyhow::Result<ExitCode> {
     let (database, ring) = open(settings)?;
-    let mut used: BTreeMap<String, (u64, u64)> = ring.ids().map(|id| (id.to_owned(), (0, 0))).collect();
+    let mut used: BTreeMap<String, (u64, u64, u64)> = ring.ids().map(|id| (id.to_owned(), (0, 0, 0))).collect();
     for key in database.profile_key_use().await? {
-        used.insert(key.key_id, (key.snapshots, key.session_keys));
+        used.insert(key.key_id, (key.snapshots, key.session_keys, key.cloud_tokens));
     }
-    println!("{:<32} {:>10} {:>14}   standing", "key", "snapshots", "session keys");
+    println!("{:<32} {:>10} {:>14} {:>14}   standing", "key", "snapshots", "session keys", "cloud tokens");
     let mut missing = false;
-    for (id, (snapshots, session_keys)) in used {
+    for (id, (snapshots, session_keys, tokens)) in used {
         let standing = if ring.sealing_id() == id {
             "seals"
         } else if ring.ids().any(|known| known == id) {
@@ -71,7 +72,7 @@ pub(super) async fn list(settings: &Settings) -> anyhow::Result<ExitCode> {
             missing = true;
             "MISSING from the ring: what it wraps cannot be read"
         };
-        println!("{id:<32} {snapshots:>10} {session_keys:>14}   {standing}");
+        println!("{id:<32} {snapshots:>10} {session_keys:>14} {tokens:>14}   {standing}");
     }
     Ok(if missing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -86,7 +87,7 @@ pub(super) async fn rotate(settings: &Settings, to: Option<String>, rate: u32) -
         .await?
         .into_iter()
         .filter(|key| key.key_id != to)
-        .map(|key| key.snapshots + key.session_keys)
+        .map(|key| key.snapshots + key.session_keys + key.cloud_tokens)
         .sum();
     println!("{total} row(s) to wrap with {to}");
     let mut pace = tokio::time::interval(Duration::from_secs(1) / rate);
@@ -94,6 +95,7 @@ pub(super) async fn rotate(settings: &Settings, to: Option<String>, rate: u32) -
     let mut rotation = Rotation { database, ring, to, pace, total, done: 0, failed: 0, told: Instant::now() };
     rotation.session_keys().await?;
     rotation.snapshots().await?;
+    rotation.cloud_tokens().await?;
     println!("{} row(s) wrapped with {}, {} failed", rotation.done, rotation.to, rotation.failed);
     Ok(if rotation.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -107,9 +109,10 @@ pub(super) async fn retire(settings: &Settings, id: &str) -> anyhow::Result<Exit
     let used = database.profile_key_use().await?.into_iter().find(|key| key.key_id == id);
     if let Some(used) = used {
         bail!(
-            "{id} still wraps {} snapshot(s) and {} session key(s): run `wafleet keys rotate`",
+            "{id} still wraps {} snapshot(s), {} session key(s) and {} Cloud API token(s): run `wafleet keys rotate`",
             used.snapshots,
-            used.session_keys
+            used.session_keys,
+            used.cloud_tokens
         );
     }
     ensure!(ring.ids().any(|known| known == id), "the ring has no key {id}, and nothing needs it");
@@ -178,6 +181,31 @@ impl Rotation {
                 }
             }
         }
+    }
+
+    async fn cloud_tokens(&mut self) -> anyhow::Result<()> {
+        let mut after = String::new();
+        loop {
+            let page = self.database.cloud_tokens_not_under(&self.to, &after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(&last.number_id);
+            for row in &page {
+                self.pace.tick().await;
+                match self.reseal(row) {
+                    Ok(token) => {
+                        let changed = self.database.reseal_cloud_token(row, &self.to, &token).await?;
+                        self.count(changed);
+                    }
+                    Err(error) => self.fail(&format!("the token of number {}", row.number_id), &error),
+                }
+            }
+        }
+    }
+
+    fn reseal(&self, row: &CloudNumber) -> anyhow::Result<Vec<u8>> {
+        let number = row.number_id.parse()?;
+        let token = tokens::open(&self.ring, row.workspace_id, &number, &row.token)?;
+        Ok(tokens::seal(&self.ring, row.workspace_id, &number, &token))
     }
 
     fn session_key(&self, row: &WrappedKey) -> anyhow::Result<SessionKey> {

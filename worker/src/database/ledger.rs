@@ -87,7 +87,7 @@ pub(crate) enum FinalState {
 }
 
 impl FinalState {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
@@ -295,7 +295,7 @@ impl Database {
     }
 
     /// Records that the effect is about to be tried, before it is: the message's WhatsApp id, or the worker that a session
-    /// is to move to. Returns false when a newer owner or an end is recorded:
+    /// is to move to. Returns false when a newer owner or an end is recorded, or an attempt by the Cloud API:
     /// then nothing may be done.
     ///
     /// # Errors
@@ -306,9 +306,10 @@ impl Database {
         fence: u64,
         about: &str,
     ) -> Result<bool, DatabaseError> {
-        let update = "UPDATE wafleet_commands SET state = 'attempting', fence = ?, attempt = attempt + 1, message_key = ?, \
+        let update = "UPDATE wafleet_commands SET state = 'attempting', fence = ?, attempt = attempt + 1, message_key = ?, provider = 'web', \
                       updated_at = UTC_TIMESTAMP(3) \
-                      WHERE workspace_id = ? AND command_id = ? AND state IN ('accepted', 'attempting') AND fence <= ?";
+                      WHERE workspace_id = ? AND command_id = ? AND fence <= ? \
+                      AND (state = 'accepted' OR (state = 'attempting' AND NOT provider <=> 'cloud'))";
         let done = self
             .execute(|| {
                 sqlx::query(update)

@@ -14,6 +14,7 @@ pub(crate) struct KeyUse {
     pub(crate) key_id: String,
     pub(crate) snapshots: u64,
     pub(crate) session_keys: u64,
+    pub(crate) cloud_tokens: u64,
 }
 
 /// A session's own key, wrapped.
@@ -57,15 +58,17 @@ impl Database {
     /// # Errors
     /// The database is away.
     pub(crate) async fn profile_key_use(&self) -> Result<Vec<KeyUse>, DatabaseError> {
-        let select = "SELECT key_id, CAST(SUM(snapshot) AS UNSIGNED) AS snapshots, CAST(SUM(1 - snapshot) AS UNSIGNED) AS session_keys \
-                      FROM (SELECT key_id, 1 AS snapshot FROM wafleet_snapshots UNION ALL SELECT key_id, 0 FROM wafleet_session_keys) AS used \
-                      GROUP BY key_id ORDER BY key_id";
+        let select = "SELECT key_id, CAST(SUM(what = 0) AS UNSIGNED) AS snapshots, CAST(SUM(what = 1) AS UNSIGNED) AS session_keys, \
+                      CAST(SUM(what = 2) AS UNSIGNED) AS cloud_tokens \
+                      FROM (SELECT key_id, 0 AS what FROM wafleet_snapshots UNION ALL SELECT key_id, 1 FROM wafleet_session_keys \
+                      UNION ALL SELECT key_id, 2 FROM wafleet_cloud_numbers) AS used GROUP BY key_id ORDER BY key_id";
         let rows = sqlx::query(select).fetch_all(&self.pool).await?;
         let key_use = |row: &sqlx::mysql::MySqlRow| {
             Ok::<_, sqlx::Error>(KeyUse {
                 key_id: row.try_get("key_id")?,
                 snapshots: row.try_get("snapshots")?,
                 session_keys: row.try_get("session_keys")?,
+                cloud_tokens: row.try_get("cloud_tokens")?,
             })
         };
         Ok(rows.iter().map(key_use).collect::<Result<_, _>>()?)

@@ -39,6 +39,8 @@ pub(crate) struct SessionRow {
     pub(crate) relocations: u32,
     /// An owner claimed it and never released it, so many milliseconds ago.
     pub(crate) unreleased_for_ms: Option<i64>,
+    /// It has no browser: it is a number at the Cloud API, or was told to go by its number.
+    pub(crate) by_cloud: bool,
 }
 
 /// A public status, as it is written to both tables.
@@ -58,7 +60,9 @@ pub(crate) struct StatusWrite<'a> {
 
 const COLUMNS: &str = "session_id, fence, workspace_id, desired, status, CAST(UNIX_TIMESTAMP(status_since) * 1000 AS SIGNED) AS status_since, \
                        cause, attempt, phone, pairing_phone, watermark, relocations, \
-                       IF(owner IS NULL, NULL, TIMESTAMPDIFF(MICROSECOND, claimed_at, UTC_TIMESTAMP(3)) DIV 1000) AS unreleased_for_ms";
+                       IF(owner IS NULL, NULL, TIMESTAMPDIFF(MICROSECOND, claimed_at, UTC_TIMESTAMP(3)) DIV 1000) AS unreleased_for_ms, \
+                       EXISTS (SELECT 1 FROM wafleet_cloud_bindings AS b WHERE b.session_id = wafleet_sessions.session_id \
+                       AND b.workspace_id = wafleet_sessions.workspace_id AND (b.role = 'session' OR b.chosen = 'cloud')) AS by_cloud";
 
 fn session(row: &MySqlRow) -> Result<SessionRow, sqlx::Error> {
     Ok(SessionRow {
@@ -75,6 +79,7 @@ fn session(row: &MySqlRow) -> Result<SessionRow, sqlx::Error> {
         watermark: row.try_get("watermark")?,
         relocations: row.try_get("relocations")?,
         unreleased_for_ms: row.try_get("unreleased_for_ms")?,
+        by_cloud: row.try_get("by_cloud")?,
     })
 }
 

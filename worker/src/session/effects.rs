@@ -63,6 +63,11 @@ impl SessionActor {
             }
             Effect::Publish => self.publish_status(),
             Effect::Online => {
+                self.away_since = None;
+                self.helped = false;
+                if let Some(absence) = self.absence.take() {
+                    absence.abort();
+                }
                 self.worth_saving = true;
                 self.relocations = 0;
                 if let Some(snapshots) = &self.snapshots {
@@ -76,6 +81,7 @@ impl SessionActor {
             Effect::Offline => {
                 self.paced = None; // closes its channel: what it held goes back in order
                 self.stop_receiving();
+                self.went_away();
             }
             Effect::StopWanting => {
                 let (database, session, fence) =
@@ -90,6 +96,31 @@ impl SessionActor {
             }
             Effect::Close { politely } => self.close(politely),
         }
+    }
+
+    /// The browser cannot send. A session with a number that helps out waits for so long as its policy says.
+    pub(super) fn went_away(&mut self) {
+        if self.away_since.is_some() {
+            return; // it has not been back since
+        }
+        let absence = *self.away_since.insert(Instant::now());
+        let (database, workspace, session) = (self.world.database.clone(), self.workspace.get(), self.session.clone());
+        self.absence = Some(self.work.spawn(async move {
+            database.available().await;
+            match database.cloud_binding(workspace, session.as_str()).await {
+                Ok(binding) => match binding.and_then(|binding| binding.after_secs) {
+                    Some(secs) => {
+                        tokio::time::sleep_until((absence + Duration::from_secs(secs.into())).into()).await;
+                        Happening::HelpDue { absence }
+                    }
+                    None => Happening::Nothing,
+                },
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "it is unknown whether the session has a Cloud API number");
+                    Happening::Nothing
+                }
+            }
+        }));
     }
 
     /// Runs a call into the page; a failure means that the page or the browser is not well.

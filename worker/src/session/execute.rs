@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use lapin::message::Delivery;
@@ -13,7 +14,7 @@ use wafleet_protocol::event::{CommandError, ResultData, SessionStatus, SessionSt
 use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
 
 use super::hearing::session_code;
-use super::sending;
+use crate::cloud::webhook;
 use crate::events::EventSink;
 use crate::intake::{self, Begun, Examined, IntakeError, Order, Place};
 use crate::lease::Lease;
@@ -32,6 +33,10 @@ pub(super) struct Job {
     pub(super) page: Option<Page>,
     pub(super) online: bool,
     pub(super) linking: bool,
+    /// Whether the session has a browser at all.
+    pub(super) browser: bool,
+    /// How long the browser has not been able to send.
+    pub(super) away: Duration,
     pub(super) status: SessionStatusChanged,
     pub(super) urgent: bool,
 }
@@ -91,17 +96,22 @@ impl Job {
         };
         begun.note(&order);
         let (outcome, follow) = match order.command.clone() {
-            Command::MessageSend(message) => match &self.page {
-                Some(page) if self.online && order.late => {
-                    (sending::look_up(page, &order, &message).await, Follow::Nothing)
-                }
-                Some(page) if self.online => {
-                    (sending::send(&self.world, &self.lease, page, &mut order, &message).await?, Follow::Nothing)
-                }
+            Command::MessageSend(message) => match self.send(&mut order, &message).await? {
+                Some(outcome) => (outcome, Follow::Nothing),
                 // On a paced lane the message keeps its place; the urgent lane must stay open for control.
-                _ if !self.urgent => return Ok(Follow::ReopenLane),
-                _ => (Outcome::Wait, Follow::Nothing),
+                None if !self.urgent => return Ok(Follow::ReopenLane),
+                None => (Outcome::Wait, Follow::Nothing),
             },
+            Command::CloudWebhook(webhook) => (
+                webhook::take(&self.world, &self.sink, self.workspace, &self.session, &webhook).await?,
+                Follow::Nothing,
+            ),
+            Command::SessionLinkCode(_) | Command::SessionPasskeyAnswer(_) | Command::SessionLogout
+                if !self.browser =>
+            {
+                let why = "a Cloud API number is not linked to a phone: stop the session, or take its number away";
+                (Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why)), Follow::Nothing)
+            }
             Command::SessionLinkCode(wanted) => self.link_code(wanted).await,
             Command::SessionPasskeyAnswer(answer) => self.passkey(&answer).await,
             Command::SessionMove(_) if order.attempted => (self.moved(&order).await?, Follow::Nothing),
@@ -114,7 +124,7 @@ impl Job {
             Command::SessionLogout if self.online => return Ok(Follow::Unlink(Box::new(order))),
             // Saying goodbye to WhatsApp needs the connection.
             Command::SessionLogout => (Outcome::Wait, Follow::Nothing),
-            Command::SessionStart(_) | Command::SessionStatus | Command::SessionStop => {
+            Command::SessionStart(_) | Command::SessionStatus | Command::SessionStop | Command::SessionProvider(_) => {
                 unreachable!("the intake lets these through on the control queue only")
             }
         };

@@ -9,6 +9,7 @@ use wafleet_protocol::event::{
 };
 use wafleet_protocol::id::{CommandId, EventId, SessionId};
 use wafleet_protocol::personal::Personal;
+use wafleet_protocol::provider::Provider;
 use wafleet_protocol::timestamp::Timestamp;
 
 /// Message keys and own messages remembered per session; older ones are told apart by their event ids and the ledger.
@@ -115,6 +116,7 @@ pub(crate) fn message(session: &SessionId, message: &PageMessage, origin: Option
         has_media: message.has_media,
         quoted_id: message.quoted_id.clone(),
         notify_name: message.notify_name.as_deref().map(Personal::from),
+        provider: Some(Provider::Web),
     };
     let kind = if message.from_me { "message.sent" } else { "message.received" };
     let id = EventId::derive(at.saturating_mul(1000), &[kind, session.as_str(), &message.key]);
@@ -163,6 +165,7 @@ pub(crate) fn ack(session: &SessionId, key: &str, chat_id: &str, ack: i8, origin
         ack: level,
         reference: origin.reference,
         command_id: origin.command,
+        provider: Some(Provider::Web),
     };
     (id, Event::MessageAck(told))
 }

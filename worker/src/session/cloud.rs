@@ -1,0 +1,378 @@
+//! A session without a browser: a number at Meta's Cloud API, claimed, fenced and drained like any other session.
+//!
+//! ```text
+//! initializing ──Meta knows the number──▶ connected ⇄ disconnected (Meta does not answer, or refuses the token)
+//! any ──stop, drain, lease lost──▶ ended
+//! ```
+//! Meta is asked for the number at the start, now and then while all is well, and often while it is not; in between the sends
+//! themselves tell. The paced lanes are read while the session is connected.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lapin::message::Delivery;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use wafleet_cloud::client::Account;
+use wafleet_cloud::fault::{Fault, Verdict};
+use wafleet_protocol::event::{Cause, Event, Health, SessionStatus, SessionStatusChanged};
+use wafleet_protocol::id::{SessionId, WorkspaceId};
+use wafleet_protocol::lane::Lane;
+use wafleet_protocol::personal::Personal;
+use wafleet_protocol::timestamp::Timestamp;
+use wafleet_protocol::topology;
+
+use super::execute::{Done, Follow, Job};
+use super::{Activity, End, RETRY_PAUSE, Request, SEND_IN_FLIGHT_LIMIT, SessionHandle, health_score, read};
+use crate::broker::consumer::{Reader, Source};
+use crate::database::StatusWrite;
+use crate::events::{Correlation, EventSink};
+use crate::lease::Lease;
+use crate::logging::chain;
+use crate::world::{World, unix_ms};
+
+/// Pause between two questions to Meta about a number that is well.
+const CHECK_EVERY: Duration = Duration::from_secs(300);
+/// The same for a number that is not.
+const RECHECK_EVERY: Duration = Duration::from_secs(10);
+/// Deliveries of the urgent lane held at most; the paced lanes hold their head only.
+const URGENT_PREFETCH: u16 = 4;
+const PACED_PREFETCH: u16 = 1;
+
+/// The task that owns a session without a browser.
+pub(crate) struct CloudActor {
+    world: World,
+    lease: Lease,
+    workspace: WorkspaceId,
+    session: SessionId,
+    sink: Arc<EventSink>,
+    requests: mpsc::Receiver<Request>,
+    status: watch::Sender<SessionStatus>,
+    activity: watch::Sender<Activity>,
+    taker: watch::Sender<Option<String>>,
+    urgent: Option<Reader>,
+    paced: Option<Reader>,
+    /// Somebody wants the session to end, and a command is still being executed.
+    leaving: Option<Request>,
+    work: JoinSet<Happening>,
+    told: SessionStatusChanged,
+    check_at: Instant,
+    checking: bool,
+}
+
+enum Happening {
+    LeaseLost,
+    Requested(Request),
+    CheckDue,
+    /// What Meta says of the number; `None` when there is no number, or its token does not open.
+    Checked(Result<Account, Option<Fault>>),
+    Delivery {
+        urgent: bool,
+        delivery: Delivery,
+    },
+    ReaderOpened {
+        urgent: bool,
+        reader: Reader,
+    },
+    ReaderBroken {
+        urgent: bool,
+    },
+    Executed(Done),
+    Impatient,
+    Panicked,
+}
+
+/// Makes a handle and its actor. The caller spawns [`CloudActor::run`].
+pub(crate) fn channel(
+    world: World,
+    lease: Lease,
+    workspace: WorkspaceId,
+    session: SessionId,
+) -> (SessionHandle, CloudActor) {
+    let (sender, requests) = mpsc::channel(8);
+    let (status, status_receiver) = watch::channel(SessionStatus::Initializing);
+    let (activity, activity_receiver) = watch::channel(Activity { busy: false, since: Instant::now() });
+    let (taker, taker_receiver) = watch::channel(None);
+    let sink = Arc::new(EventSink::of_owner(world.clone(), workspace, session.clone(), lease.clone()));
+    let actor = CloudActor {
+        world,
+        lease,
+        workspace,
+        session,
+        sink,
+        requests,
+        status,
+        activity,
+        taker,
+        urgent: None,
+        paced: None,
+        leaving: None,
+        work: JoinSet::new(),
+        told: standing(SessionStatus::Initializing, None, Cause::Claimed),
+        check_at: Instant::now(),
+        checking: false,
+    };
+    let handle =
+        SessionHandle { requests: sender, status: status_receiver, activity: activity_receiver, taker: taker_receiver };
+    (handle, actor)
+}
+
+impl CloudActor {
+    /// Runs the session until it ends on this worker. The lease is still held when this returns.
+    #[tracing::instrument(name = "session", skip_all, fields(session_id = %self.session, workspace_id = %self.workspace, epoch = self.lease.fence()))]
+    pub(crate) async fn run(mut self) -> End {
+        self.tell(self.told.clone()).await;
+        self.open_reader(true, Duration::ZERO);
+        loop {
+            let happening = self.next().await;
+            let Some(end) = self.handle(happening).await else { continue };
+            self.urgent = None; // closes the channels: what they hold goes back in order
+            self.paced = None;
+            self.work.shutdown().await;
+            let last = match end {
+                End::Stopped => Some((SessionStatus::Stopped, Cause::Command)),
+                End::Fenced => None,
+                _ => Some((SessionStatus::Disconnected, Cause::Released)),
+            };
+            if let Some((status, cause)) = last {
+                self.become_(status, cause, None).await;
+            }
+            return end;
+        }
+    }
+
+    /// Waits for one thing to happen. Every branch is cancel-safe: the losers lose nothing.
+    async fn next(&mut self) -> Happening {
+        let takes = !self.activity.borrow().busy && self.leaving.is_none();
+        let (check_at, checks) = (self.check_at, !self.checking);
+        tokio::select! {
+            biased;
+            () = self.lease.lost() => Happening::LeaseLost,
+            Some(done) = self.work.join_next() => done.unwrap_or(Happening::Panicked),
+            Some(request) = self.requests.recv() => Happening::Requested(request),
+            () = tokio::time::sleep_until(check_at.into()), if checks => Happening::CheckDue,
+            delivery = read(&mut self.urgent), if takes => match delivery {
+                Some(delivery) => Happening::Delivery { urgent: true, delivery },
+                None => Happening::ReaderBroken { urgent: true },
+            },
+            delivery = read(&mut self.paced), if takes => match delivery {
+                Some(delivery) => Happening::Delivery { urgent: false, delivery },
+                None => Happening::ReaderBroken { urgent: false },
+            },
+        }
+    }
+
+    async fn handle(&mut self, happening: Happening) -> Option<End> {
+        match happening {
+            Happening::LeaseLost => return Some(End::Fenced),
+            Happening::Requested(request) if self.activity.borrow().busy => {
+                // The send in flight is finished first, within a bound.
+                if self.leaving.replace(request).is_none() {
+                    self.work.spawn(async {
+                        tokio::time::sleep(SEND_IN_FLIGHT_LIMIT).await;
+                        Happening::Impatient
+                    });
+                }
+            }
+            Happening::Requested(request) => return Some(request.end()),
+            Happening::Impatient => return self.leaving.take().map(Request::end),
+            Happening::CheckDue => self.check(),
+            Happening::Checked(answer) => self.checked(answer).await,
+            Happening::Delivery { urgent, delivery } => self.execute(urgent, delivery),
+            Happening::ReaderOpened { urgent: true, reader } => self.urgent = Some(reader),
+            Happening::ReaderOpened { urgent: false, reader } => self.paced = Some(reader).filter(|_| self.is_online()),
+            Happening::ReaderBroken { urgent } => self.reopen(urgent),
+            Happening::Executed(done) => return self.executed(done),
+            Happening::Panicked => {
+                tracing::error!("a task of this session panicked");
+                self.set_busy(false);
+                self.checking = false;
+            }
+        }
+        None
+    }
+
+    fn execute(&mut self, urgent: bool, delivery: Delivery) {
+        self.set_busy(true);
+        let job = Job {
+            world: self.world.clone(),
+            sink: Arc::clone(&self.sink),
+            lease: self.lease.clone(),
+            workspace: self.workspace,
+            session: self.session.clone(),
+            page: None,
+            online: self.is_online(),
+            linking: false,
+            browser: false,
+            away: Duration::ZERO,
+            status: self.told.clone(),
+            urgent,
+        };
+        self.work.spawn(async move { Happening::Executed(job.run(delivery).await) });
+    }
+
+    fn executed(&mut self, done: Done) -> Option<End> {
+        self.set_busy(false);
+        // What the sends met may say something of the number.
+        if self.is_online() && self.told.cause == Cause::Ready && self.world.cloud.suspects(self.session.as_str()) {
+            self.check_at = Instant::now();
+        }
+        match done.follow {
+            Follow::ReopenLane => self.reopen(done.urgent),
+            Follow::Leave { to } => {
+                self.taker.send_replace(Some(to));
+                // Who asked for an end before wants it for good or for anybody.
+                return Some(self.leaving.take().map_or(End::Drained, Request::end));
+            }
+            // These are answers of a browser, and there is none.
+            Follow::Nothing
+            | Follow::Unlink(_)
+            | Follow::StillLinked
+            | Follow::LoggedOut
+            | Follow::PasskeyAnswered
+            | Follow::PairingPhone(_) => {}
+        }
+        self.leaving.take().map(Request::end)
+    }
+
+    fn check(&mut self) {
+        self.checking = true;
+        let (world, workspace, session) = (self.world.clone(), self.workspace.get(), self.session.clone());
+        self.work.spawn(async move {
+            // Asked anew each time: an operator may have set another token.
+            world.database.available().await;
+            let answer = match world.database.cloud_binding(workspace, session.as_str()).await {
+                Ok(Some(binding)) => world.cloud.account(&binding.number).await,
+                Ok(None) => Err(None),
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "the session's Cloud API number could not be read");
+                    Err(None)
+                }
+            };
+            Happening::Checked(answer)
+        });
+    }
+
+    async fn checked(&mut self, answer: Result<Account, Option<Fault>>) {
+        self.checking = false;
+        self.world.cloud.trust(self.session.as_str());
+        let (status, cause, pause) = match &answer {
+            Ok(_) => (SessionStatus::Connected, Cause::Ready, CHECK_EVERY),
+            // A refusal of the question is one of the token or of the number, whatever its code.
+            Err(Some(Fault { verdict: Verdict::Defer { .. } | Verdict::Failed(_), code, trace, .. })) => {
+                tracing::warn!(provider_code = code, trace, "Meta refuses the session's number or its token");
+                (SessionStatus::Disconnected, Cause::CredentialsRefused, RECHECK_EVERY)
+            }
+            Err(None) => (SessionStatus::Disconnected, Cause::CredentialsRefused, RECHECK_EVERY),
+            Err(Some(_)) => (SessionStatus::Disconnected, Cause::ConnectionLost, RECHECK_EVERY),
+        };
+        self.check_at = Instant::now() + pause;
+        let phone = answer.ok().and_then(|account| {
+            let digits: String =
+                account.display_phone_number?.chars().filter(|character| character.is_ascii_digit()).collect();
+            (!digits.is_empty()).then(|| Personal::from(digits))
+        });
+        let was_online = self.is_online();
+        if (self.told.status, self.told.cause) != (status, cause) {
+            self.become_(status, cause, phone).await;
+        }
+        match (was_online, self.is_online()) {
+            (false, true) => self.open_reader(false, Duration::ZERO),
+            (true, false) => self.paced = None,
+            _ => {}
+        }
+    }
+
+    async fn become_(&mut self, status: SessionStatus, cause: Cause, phone: Option<Personal>) {
+        let told = standing(status, Some(self.told.status), cause);
+        self.told = SessionStatusChanged { phone, ..told };
+        self.tell(self.told.clone()).await;
+    }
+
+    /// Tells the public status: event, row and log line.
+    async fn tell(&mut self, told: SessionStatusChanged) {
+        tracing::info!(status = %told.status, cause = ?told.cause, provider = "cloud", "session status");
+        self.world.counters.count("sessions.status", told.status.as_str());
+        self.status.send_replace(told.status);
+        let event = Event::SessionStatus(told.clone());
+        if let Err(error) = self.sink.emit(self.sink.fresh_id(), event, Correlation::default()) {
+            tracing::warn!(error = %chain(&error), "a status could not be told");
+        }
+        let cause = serde_json::to_value(told.cause).ok().and_then(|value| value.as_str().map(str::to_owned));
+        let write = StatusWrite {
+            session_id: self.session.as_str(),
+            fence: self.lease.fence(),
+            status: told.status.as_str(),
+            cause: cause.as_deref().unwrap_or_default(),
+            attempt: 0,
+            phone: told.phone.as_ref().map(Personal::as_str),
+            lid: None,
+            name: None,
+            connected: told.status == SessionStatus::Connected,
+            health_score: told.health.score,
+        };
+        if let Err(error) = self.world.database.write_status(&write).await {
+            tracing::warn!(error = %chain(&error), "the status row could not be written; the next status will be");
+        }
+    }
+
+    fn is_online(&self) -> bool {
+        self.told.status == SessionStatus::Connected
+    }
+
+    fn set_busy(&self, busy: bool) {
+        self.activity.send_replace(Activity { busy, since: Instant::now() });
+    }
+
+    /// The channel is closed, so that the broker puts back in order what it held, and opened again.
+    fn reopen(&mut self, urgent: bool) {
+        *(if urgent { &mut self.urgent } else { &mut self.paced }) = None;
+        if urgent || self.is_online() {
+            self.open_reader(urgent, RETRY_PAUSE);
+        }
+    }
+
+    fn open_reader(&mut self, urgent: bool, after: Duration) {
+        let (link, session) = (self.world.link.clone(), self.session.clone());
+        let (database, priority) = (self.world.database.clone(), i64::try_from(self.lease.fence()).ok());
+        self.work.spawn(async move {
+            tokio::time::sleep(after).await;
+            // Without the ledger nothing can be executed, and every delivery that goes back counts against its limit.
+            database.available().await;
+            let lanes: &[Lane] = if urgent { &[Lane::Urgent] } else { &[Lane::High, Lane::Normal, Lane::Campaign] };
+            let prefetch = if urgent { URGENT_PREFETCH } else { PACED_PREFETCH };
+            let source = |lane: &Lane| Source { queue: topology::lane_queue(&session, *lane), prefetch, priority };
+            let sources = lanes.iter().map(source).collect();
+            let reader = Reader::open(link, Some(topology::session(&session)), sources).await;
+            Happening::ReaderOpened { urgent, reader }
+        });
+    }
+}
+
+impl Request {
+    fn end(self) -> End {
+        match self {
+            Self::Stop => End::Stopped,
+            Self::Drain => End::Drained,
+        }
+    }
+}
+
+fn standing(status: SessionStatus, previous: Option<SessionStatus>, cause: Cause) -> SessionStatusChanged {
+    SessionStatusChanged {
+        status,
+        previous,
+        since: Timestamp::from_unix_ms(unix_ms()),
+        cause,
+        attempt: 0,
+        health: Health {
+            score: health_score(status, 0),
+            degraded: false,
+            restricted: None,
+            moving: cause == Cause::Released,
+        },
+        phone: None,
+        lid: None,
+        name: None,
+    }
+}
