@@ -22,6 +22,7 @@ use crate::metadata::Metadata;
 use crate::rejection::Rejection;
 use crate::topology;
 
+mod action;
 mod cloud;
 mod content;
 mod media;
@@ -29,6 +30,10 @@ mod passkey;
 mod route;
 mod text;
 
+pub use action::{
+    Action, Archive, AskGroup, Block, Check, Delete, Edit, History, ListChats, ListContacts, ListGroups, Mute, PinChat,
+    React, Recording, Seen, SetPresence, Star, Typing,
+};
 pub use cloud::{CloudWebhook, SessionProvider};
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
 pub use media::{FileName, Inline, Media, MediaError, MediaKind, MediaSource, MediaUrl, MimeType, ObjectKey};
@@ -62,6 +67,8 @@ pub enum Command {
     CloudWebhook(CloudWebhook),
     /// `message.send`: send one message.
     MessageSend(MessageSend),
+    /// Everything else that a session can be asked to do.
+    Action(Action),
 }
 
 /// Data of `session.start`.
@@ -107,20 +114,34 @@ pub struct MessageSend {
     pub reference: Option<Reference>,
 }
 
+/// The type names of the commands that are no [`Action`].
+const OWN_TYPE_NAMES: [&str; 10] = [
+    "session.start",
+    "session.status",
+    "session.stop",
+    "session.logout",
+    "session.link_code",
+    "session.move",
+    "session.passkey_answer",
+    "session.provider",
+    "cloud.webhook",
+    "message.send",
+];
+
 impl Command {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 10] = [
-        "session.start",
-        "session.status",
-        "session.stop",
-        "session.logout",
-        "session.link_code",
-        "session.move",
-        "session.passkey_answer",
-        "session.provider",
-        "cloud.webhook",
-        "message.send",
-    ];
+    pub const TYPE_NAMES: [&'static str; OWN_TYPE_NAMES.len() + Action::TYPE_NAMES.len()] = {
+        let mut names = [""; OWN_TYPE_NAMES.len() + Action::TYPE_NAMES.len()];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = match index.checked_sub(OWN_TYPE_NAMES.len()) {
+                None => OWN_TYPE_NAMES[index],
+                Some(index) => Action::TYPE_NAMES[index],
+            };
+            index += 1;
+        }
+        names
+    };
 
     /// Parses a body whose signature was verified; `type_` is the AMQP type, which is the signed one.
     ///
@@ -158,7 +179,7 @@ impl Command {
             "session.provider" => Self::SessionProvider(SessionProvider::from_fields(&mut data)?),
             "cloud.webhook" => Self::CloudWebhook(CloudWebhook::from_fields(&mut data)?),
             "message.send" => Self::MessageSend(MessageSend::from_fields(&mut data)?),
-            _ => return Err(Rejection::UnknownType),
+            type_ => Self::Action(Action::from_fields(type_, &mut data)?),
         };
         data.finish()?;
         Ok(command)
@@ -177,6 +198,7 @@ impl Command {
             Self::SessionProvider(_) => "session.provider",
             Self::CloudWebhook(_) => "cloud.webhook",
             Self::MessageSend(_) => "message.send",
+            Self::Action(action) => action.type_name(),
         }
     }
 
@@ -191,7 +213,7 @@ impl Command {
             | Self::SessionMove(_)
             | Self::SessionPasskeyAnswer(_)
             | Self::SessionProvider(_) => true,
-            Self::MessageSend(_) | Self::CloudWebhook(_) => false,
+            Self::MessageSend(_) | Self::CloudWebhook(_) | Self::Action(_) => false,
         }
     }
 
@@ -210,6 +232,9 @@ impl Command {
     pub fn default_lifetime(&self, lane: Lane) -> Duration {
         const MINUTE: u64 = 60;
         const DAY: u64 = 24 * 60 * MINUTE;
+        if let Self::Action(action) = self {
+            return action.default_lifetime();
+        }
         Duration::from_secs(match (self.is_control(), lane) {
             (true, _) => 5 * MINUTE,
             (false, Lane::Campaign) => 7 * DAY,
@@ -305,6 +330,7 @@ impl Serialize for CommandBody<'_> {
             Command::SessionProvider(data) => body.serialize_field("data", data)?,
             Command::CloudWebhook(data) => body.serialize_field("data", data)?,
             Command::MessageSend(data) => body.serialize_field("data", data)?,
+            Command::Action(data) => body.serialize_field("data", data)?,
         }
         body.end()
     }

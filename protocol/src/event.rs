@@ -14,16 +14,28 @@ use crate::rejection::Rejection;
 use crate::timestamp::Timestamp;
 use crate::topology;
 
+mod change;
+mod content;
+mod listing;
 mod media;
 mod message;
 mod passkey;
 mod result;
 mod session;
 
+pub use change::{
+    CallReceived, MessageEdited, MessageReaction, MessageRevoked, MessageWaiting, PollVote, PresenceState,
+    PresenceUpdate,
+};
+pub use content::{Medium, Place, Question, Quoted, VisitingCard};
+pub use listing::{
+    ChatPage, ChatSummary, ContactPage, ContactSummary, GroupInfo, GroupPage, GroupSummary, HistoryPage, Participant,
+    PastMessage,
+};
 pub use media::{MediaFailure, MediaOutcome, MessageMedia};
 pub use message::{Ack, AckName, Authoritative, Message, MessageAck, MessageSent, MessageSource, Sender};
 pub use passkey::{PasskeyDescriptor, PasskeyRequest, SessionPasskey};
-pub use result::{CommandError, CommandResult, Outcome, ResultData, RuntimeIncompatible, SentMessage};
+pub use result::{CommandError, CommandResult, ContactChecked, Outcome, ResultData, RuntimeIncompatible, SentMessage};
 pub use session::{Cause, Health, Restriction, SessionCode, SessionQr, SessionStatus, SessionStatusChanged};
 
 /// The version of every event type so far.
@@ -79,11 +91,25 @@ pub enum Event {
     CommandResult(CommandResult),
     /// `runtime.incompatible`: WhatsApp's page lacks something the fleet uses.
     RuntimeIncompatible(RuntimeIncompatible),
+    /// `message.edited`: a message has another wording.
+    MessageEdited(MessageEdited),
+    /// `message.revoked`: a message was taken back for everybody.
+    MessageRevoked(MessageRevoked),
+    /// `message.reaction`: somebody reacted to a message.
+    MessageReaction(MessageReaction),
+    /// `message.waiting`: a message is there that cannot be read yet.
+    MessageWaiting(MessageWaiting),
+    /// `poll.vote`: somebody chose answers of a poll.
+    PollVote(PollVote),
+    /// `presence.update`: what somebody does at the moment.
+    PresenceUpdate(PresenceUpdate),
+    /// `call.received`: somebody calls.
+    CallReceived(CallReceived),
 }
 
 impl Event {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 10] = [
+    pub const TYPE_NAMES: [&'static str; 17] = [
         "session.status",
         "session.qr",
         "session.code",
@@ -94,6 +120,13 @@ impl Event {
         "message.media",
         "command.result",
         "runtime.incompatible",
+        "message.edited",
+        "message.revoked",
+        "message.reaction",
+        "message.waiting",
+        "poll.vote",
+        "presence.update",
+        "call.received",
     ];
 
     /// The type, as in the AMQP property, the routing key and the body.
@@ -109,6 +142,13 @@ impl Event {
             Self::MessageMedia(_) => "message.media",
             Self::CommandResult(_) => "command.result",
             Self::RuntimeIncompatible(_) => "runtime.incompatible",
+            Self::MessageEdited(_) => "message.edited",
+            Self::MessageRevoked(_) => "message.revoked",
+            Self::MessageReaction(_) => "message.reaction",
+            Self::MessageWaiting(_) => "message.waiting",
+            Self::PollVote(_) => "poll.vote",
+            Self::PresenceUpdate(_) => "presence.update",
+            Self::CallReceived(_) => "call.received",
         }
     }
 
@@ -132,6 +172,13 @@ impl Event {
             "message.media" => Self::MessageMedia(read(data)?),
             "command.result" => Self::CommandResult(read(data)?),
             "runtime.incompatible" => Self::RuntimeIncompatible(read(data)?),
+            "message.edited" => Self::MessageEdited(read(data)?),
+            "message.revoked" => Self::MessageRevoked(read(data)?),
+            "message.reaction" => Self::MessageReaction(read(data)?),
+            "message.waiting" => Self::MessageWaiting(read(data)?),
+            "poll.vote" => Self::PollVote(read(data)?),
+            "presence.update" => Self::PresenceUpdate(read(data)?),
+            "call.received" => Self::CallReceived(read(data)?),
             _ => return Err(Rejection::UnknownType),
         })
     }

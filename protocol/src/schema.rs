@@ -9,11 +9,13 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use crate::command::{
-    self, CloudWebhook, MessageSend, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionProvider, SessionStart,
+    self, Action, CloudWebhook, MessageSend, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionProvider,
+    SessionStart,
 };
 use crate::event::{
-    self, CommandResult, Message, MessageAck, MessageMedia, MessageSent, RuntimeIncompatible, SessionCode,
-    SessionPasskey, SessionQr, SessionStatusChanged,
+    self, CallReceived, CommandResult, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction, MessageRevoked,
+    MessageSent, MessageWaiting, PollVote, PresenceUpdate, RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr,
+    SessionStatusChanged,
 };
 use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
 use crate::metadata::Metadata;
@@ -30,7 +32,7 @@ pub struct Document {
 
 /// The schemas of all commands and events.
 pub fn documents() -> Vec<Document> {
-    vec![
+    let mut documents = vec![
         command("session.start", accepted::<SessionStart>()),
         command("session.status", nothing()),
         command("session.stop", nothing()),
@@ -51,7 +53,21 @@ pub fn documents() -> Vec<Document> {
         event("command.result", written::<CommandResult>()),
         event("message.media", written::<MessageMedia>()),
         event("runtime.incompatible", written::<RuntimeIncompatible>()),
-    ]
+        event("message.edited", written::<MessageEdited>()),
+        event("message.revoked", written::<MessageRevoked>()),
+        event("message.reaction", written::<MessageReaction>()),
+        event("message.waiting", written::<MessageWaiting>()),
+        event("poll.vote", written::<PollVote>()),
+        event("presence.update", written::<PresenceUpdate>()),
+        event("call.received", written::<CallReceived>()),
+    ];
+    documents.extend(Action::documents());
+    documents
+}
+
+/// The schema of a command with this data.
+pub(crate) fn command_document<T: JsonSchema>(type_: &str) -> Document {
+    command(type_, accepted::<T>())
 }
 
 fn command(type_: &str, data: Schema) -> Document {

@@ -3,6 +3,7 @@
 //! `make test` runs them. They find the services of their run by the environment and keep out of each other's way by a
 //! virtual host, a Redis prefix and a database each.
 
+mod actions;
 mod bad_input;
 mod cloud;
 mod command_line;

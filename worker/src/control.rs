@@ -161,8 +161,8 @@ async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(),
                 Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why))
             }
         }
-        (Command::MessageSend(_) | Command::CloudWebhook(_), Some(_)) => {
-            unreachable!("the intake refuses messages on the control queue")
+        (Command::MessageSend(_) | Command::CloudWebhook(_) | Command::Action(_), Some(_)) => {
+            unreachable!("the intake refuses these on the control queue")
         }
     };
     settle(world, &sink, 0, &order, outcome).await

@@ -257,9 +257,10 @@ fn belongs(command: &Command, place: Place<'_>) -> Result<(), Rejection> {
             | Command::SessionMove(_)
             | Command::SessionPasskeyAnswer(_)
             | Command::CloudWebhook(_)
-            | Command::MessageSend(_),
+            | Command::MessageSend(_)
+            | Command::Action(_),
         ) => Ok(()),
-        (Place::Unrouted, Command::MessageSend(_) | Command::CloudWebhook(_)) => Ok(()),
+        (Place::Unrouted, Command::MessageSend(_) | Command::CloudWebhook(_) | Command::Action(_)) => Ok(()),
         _ => Err(Rejection::Misrouted),
     }
 }

@@ -3,6 +3,7 @@
 //! The actor owns all state. [`state::State::step`] decides, [`effects`] is the only place that touches the
 //! world, and what takes time is started as a task and comes back as a [`Happening`]. One command is executed at a time.
 
+mod acting;
 mod browser;
 mod cloud;
 mod copies;

@@ -36,6 +36,16 @@ pub fn happening(event: &Event) -> String {
         Event::MessageReceived(message) => format!("message from {}", message.sender.id.as_str()),
         Event::MessageSent(sent) => format!("message left ({})", json_text(&sent.source)),
         Event::MessageAck(ack) => format!("message {} ({})", json_text(&ack.ack.name()), ack.ack.number()),
+        Event::MessageEdited(edited) => format!("message {} has another wording", edited.message.id),
+        Event::MessageRevoked(revoked) => format!("message {} was taken back", revoked.id),
+        Event::MessageReaction(reaction) => match &reaction.emoji {
+            Some(emoji) => format!("{} on message {}", emoji.as_str(), reaction.id),
+            None => format!("a reaction to message {} was taken back", reaction.id),
+        },
+        Event::MessageWaiting(waiting) => format!("message {} cannot be read yet", waiting.id),
+        Event::PollVote(vote) => format!("vote of {} in poll {}", vote.sender.id.as_str(), vote.id),
+        Event::PresenceUpdate(presence) => format!("{} is {}", presence.chat_id.as_str(), json_text(&presence.state)),
+        Event::CallReceived(call) => format!("call from {}", call.sender.id.as_str()),
         Event::CommandResult(result) => {
             let why =
                 result.error.as_ref().map(|error| format!(": {} – {}", error.code, error.message)).unwrap_or_default();

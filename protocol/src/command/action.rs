@@ -77,6 +77,16 @@ actions! {
     Check(Check) = "contact.check",
     /// `contact.block`: refuse what somebody sends.
     Block(Block) = "contact.block",
+    /// `chat.list`: the chats that the session knows, a page at a time.
+    ListChats(ListChats) = "chat.list",
+    /// `chat.history`: the messages of one chat that the session has, a page at a time, from the newest back.
+    History(History) = "chat.history",
+    /// `contact.list`: the people of the phone's address book, a page at a time.
+    ListContacts(ListContacts) = "contact.list",
+    /// `group.list`: the groups that this account is in, a page at a time.
+    ListGroups(ListGroups) = "group.list",
+    /// `group.info`: what is known of one group, and who is in it.
+    GroupInfo(AskGroup) = "group.info",
 }
 
 impl Action {
@@ -86,7 +96,15 @@ impl Action {
         const FIVE_MINUTES: u64 = 5 * 60;
         const DAY: u64 = 24 * 60 * 60;
         Duration::from_secs(match self {
-            Self::Typing(_) | Self::Recording(_) | Self::SetPresence(_) | Self::Check(_) => FIVE_MINUTES,
+            Self::Typing(_)
+            | Self::Recording(_)
+            | Self::SetPresence(_)
+            | Self::Check(_)
+            | Self::ListChats(_)
+            | Self::History(_)
+            | Self::ListContacts(_)
+            | Self::ListGroups(_)
+            | Self::GroupInfo(_) => FIVE_MINUTES,
             Self::React(_)
             | Self::Edit(_)
             | Self::Delete(_)
@@ -319,6 +337,125 @@ pub struct Block {
 impl Block {
     fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
         Ok(Self { contact: person(data)?, block: data.optional_flag("block")?.unwrap_or(true) })
+    }
+}
+
+/// The most entries of one page.
+const MAX_PAGE: u64 = 100;
+
+/// The entries of one page unless the caller says otherwise.
+const USUAL_PAGE: u64 = 50;
+
+/// The fields `limit` and `cursor` of everything that is asked for a page at a time.
+fn paging(data: &mut Fields) -> Result<(u64, Option<Line<256>>), Rejection> {
+    let limit = match data.take("limit") {
+        None => USUAL_PAGE,
+        Some(limit) => limit
+            .as_u64()
+            .filter(|limit| (1..=MAX_PAGE).contains(limit))
+            .ok_or_else(|| data.invalid("limit", &format!("must be a whole number from 1 to {MAX_PAGE}")))?,
+    };
+    Ok((limit, data.optional_parsed("cursor")?))
+}
+
+/// Data of `chat.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ListChats {
+    /// The most chats of this page. The default is 50. Less may come, so that the answer stays below some 256 KiB.
+    #[schemars(with = "Option<u64>", range(min = 1, max = 100))]
+    pub limit: u64,
+    /// The `cursor` of the page before; without it the first page.
+    pub cursor: Option<Line<256>>,
+    /// Only chats with something unread. The default is no.
+    #[schemars(with = "Option<bool>")]
+    pub unread: bool,
+    /// Only chats that are archived, or that are not; without it both.
+    pub archived: Option<bool>,
+}
+
+impl ListChats {
+    fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
+        let (limit, cursor) = paging(data)?;
+        let unread = data.optional_flag("unread")?.unwrap_or(false);
+        Ok(Self { limit, cursor, unread, archived: data.optional_flag("archived")? })
+    }
+}
+
+/// Data of `chat.history`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct History {
+    /// The chat.
+    pub chat: ChatId,
+    /// The most messages of this page. The default is 50. Less may come, so that the answer stays below some 256 KiB.
+    #[schemars(with = "Option<u64>", range(min = 1, max = 100))]
+    pub limit: u64,
+    /// The `cursor` of the page before; without it the newest messages.
+    pub cursor: Option<Line<256>>,
+}
+
+impl History {
+    fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
+        let (limit, cursor) = paging(data)?;
+        if cursor.as_ref().is_some_and(|cursor| MessageKey::try_from(cursor.as_str()).is_err()) {
+            return Err(data.invalid("cursor", "must be the cursor of the page before"));
+        }
+        Ok(Self { chat: data.parsed("chat")?, limit, cursor })
+    }
+}
+
+/// Data of `contact.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ListContacts {
+    /// The most people of this page. The default is 50.
+    #[schemars(with = "Option<u64>", range(min = 1, max = 100))]
+    pub limit: u64,
+    /// The `cursor` of the page before; without it the first page.
+    pub cursor: Option<Line<256>>,
+}
+
+impl ListContacts {
+    fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
+        let (limit, cursor) = paging(data)?;
+        Ok(Self { limit, cursor })
+    }
+}
+
+/// Data of `group.list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct ListGroups {
+    /// The most groups of this page. The default is 50.
+    #[schemars(with = "Option<u64>", range(min = 1, max = 100))]
+    pub limit: u64,
+    /// The `cursor` of the page before; without it the first page.
+    pub cursor: Option<Line<256>>,
+}
+
+impl ListGroups {
+    fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
+        let (limit, cursor) = paging(data)?;
+        Ok(Self { limit, cursor })
+    }
+}
+
+/// Data of `group.info`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct AskGroup {
+    /// The group: `…@g.us`.
+    pub group: ChatId,
+}
+
+impl AskGroup {
+    fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
+        let group: ChatId = data.parsed("group")?;
+        if group.kind() != ChatKind::Group {
+            return Err(data.invalid("group", "must be a group"));
+        }
+        Ok(Self { group })
     }
 }
 

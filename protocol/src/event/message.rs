@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::content::{Medium, Place, Question, Quoted, VisitingCard};
 use crate::command::Reference;
 use crate::id::CommandId;
 use crate::personal::Personal;
@@ -10,7 +11,7 @@ use crate::provider::Provider;
 use crate::timestamp::Timestamp;
 
 /// One message. Data of `message.received`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Message {
     /// WhatsApp's key, unique within a session: `true|false_<chat>_<id>`, in groups with `_<participant>` behind.
     pub key: Personal,
@@ -35,6 +36,27 @@ pub struct Message {
     /// Who carried it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<Provider>,
+    /// The place that was sent. This and what follows is only there where the message holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Place>,
+    /// The visiting cards that were sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<VisitingCard>,
+    /// The question that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll: Option<Question>,
+    /// What is known of the medium.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media: Option<Medium>,
+    /// The people that are mentioned: `…@c.us` or `…@lid`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<Personal>,
+    /// How often it was passed on before it came here, as far as WhatsApp counts; without it, it was written for this chat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<u32>,
+    /// The message that it answers, as far as its sender repeated it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quoted: Option<Quoted>,
 }
 
 /// Who wrote a message.
@@ -61,7 +83,7 @@ pub enum Authoritative {
 }
 
 /// Data of `message.sent`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MessageSent {
     /// The message.
     #[serde(flatten)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::listing::{ChatPage, ContactPage, GroupInfo, GroupPage, HistoryPage};
 use super::message::Ack;
 use super::session::{SessionCode, SessionStatusChanged};
 use crate::error::{ErrorClass, ErrorCode};
@@ -85,7 +86,7 @@ impl CommandError {
 }
 
 /// What a command yielded; which one it is follows from the command's type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ResultData {
     /// Of `session.start`, `session.status`, `session.stop`, `session.logout`: how the session stands.
@@ -94,6 +95,31 @@ pub enum ResultData {
     Code(SessionCode),
     /// Of `message.send`: the message.
     Message(SentMessage),
+    /// Of `contact.check`: what is known of somebody.
+    Contact(ContactChecked),
+    /// Of `chat.list`: chats.
+    Chats(ChatPage),
+    /// Of `chat.history`: messages.
+    History(HistoryPage),
+    /// Of `contact.list`: people.
+    Contacts(ContactPage),
+    /// Of `group.list`: groups.
+    Groups(GroupPage),
+    /// Of `group.info`: one group.
+    Group(GroupInfo),
+}
+
+/// What `contact.check` yields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContactChecked {
+    /// Whether they are on WhatsApp.
+    pub on_whatsapp: bool,
+    /// The phone number in E.164 digits, when it is known.
+    pub phone: Option<Personal>,
+    /// The `…@lid` identity, when it is known. A chat of two is kept under it where there is one.
+    pub lid: Option<Personal>,
+    /// Whether it is a business, when WhatsApp says so.
+    pub business: Option<bool>,
 }
 
 /// What `message.send` yields.

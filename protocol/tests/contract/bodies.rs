@@ -421,8 +421,52 @@ fn misfilled_kinds() -> Vec<Case> {
     ]
 }
 
+/// What a session is asked besides sending, each with something wrong.
+fn misfilled_actions() -> Vec<Case> {
+    let refused = |name, type_: &'static str, data: &str, path| {
+        field(name, type_, text(&format!(r#"{{"type":"{type_}","version":1,"data":{data}}}"#)), path)
+    };
+    vec![
+        refused("a reaction to nothing", "message.react", r#"{"emoji":"x"}"#, "data.message"),
+        refused(
+            "an essay as a reaction",
+            "message.react",
+            &format!(r#"{{"message":"true_1@lid_A","emoji":"{}"}}"#, "x".repeat(33)),
+            "data.emoji",
+        ),
+        refused("another's words changed", "message.edit", r#"{"message":"false_1@lid_A","text":"x"}"#, "data.message"),
+        refused("words taken away", "message.edit", r#"{"message":"true_1@lid_A","text":""}"#, "data.text"),
+        refused("a star as a number", "message.star", r#"{"message":"true_1@lid_A","star":1}"#, "data.star"),
+        refused("typing to nobody", "chat.typing", "{}", "data.chat"),
+        refused("quiet until some day", "chat.mute", r#"{"chat":"4915112345678","until":"tomorrow"}"#, "data.until"),
+        refused(
+            "noise until some day",
+            "chat.mute",
+            r#"{"chat":"4915112345678","mute":false,"until":"2026-11-18T11:06:40Z"}"#,
+            "data.until",
+        ),
+        refused("present or not", "presence.set", "{}", "data.available"),
+        refused("a group as a person", "contact.check", r#"{"contact":"120363012345678901@g.us"}"#, "data.contact"),
+        refused("a page of nothing", "chat.list", r#"{"limit":0}"#, "data.limit"),
+        refused("a page of everything", "contact.list", r#"{"limit":101}"#, "data.limit"),
+        refused(
+            "a history that goes on anywhere",
+            "chat.history",
+            r#"{"chat":"4915112345678","cursor":"x"}"#,
+            "data.cursor",
+        ),
+        refused("a person as a group", "group.info", r#"{"group":"4915112345678"}"#, "data.group"),
+    ]
+}
+
 fn cases() -> Vec<Case> {
-    malformed().into_iter().chain(mistyped()).chain(misfilled()).chain(misfilled_kinds()).collect()
+    malformed()
+        .into_iter()
+        .chain(mistyped())
+        .chain(misfilled())
+        .chain(misfilled_kinds())
+        .chain(misfilled_actions())
+        .collect()
 }
 
 #[test]

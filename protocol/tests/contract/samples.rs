@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 
 use wafleet_protocol::command::{
-    Card, CardDetails, CloudWebhook, Command, Contacts, Content, Degrees, Forward, Location, Media, MessageSend,
-    PasskeyAssertion, PasskeyResponse, Poll, Route, SessionLinkCode, SessionMove, SessionPasskeyAnswer,
-    SessionProvider, SessionStart, Template, Text,
+    Action, Archive, AskGroup, Block, Card, CardDetails, Check, CloudWebhook, Command, Contacts, Content, Degrees,
+    Delete, Edit, Forward, History, ListChats, ListContacts, ListGroups, Location, Media, MessageSend, Mute, PasskeyAssertion,
+    PasskeyResponse, PinChat, Poll, React, Recording, Route, Seen, SessionLinkCode, SessionMove, SessionPasskeyAnswer,
+    SessionProvider, SessionStart, SetPresence, Star, Template, Text, Typing,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
-    AckName, Authoritative, Cause, CommandError, CommandResult, Envelope, Event, Health, MediaFailure, MediaOutcome,
-    Message, MessageAck, MessageMedia, MessageSent, MessageSource, Outcome, PasskeyDescriptor, PasskeyRequest,
-    Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr,
-    SessionStatus, SessionStatusChanged,
+    AckName, Authoritative, CallReceived, Cause, ChatPage, ChatSummary, CommandError, CommandResult, ContactChecked,
+    ContactPage, ContactSummary, Envelope, Event, GroupInfo, GroupPage, GroupSummary, Health, HistoryPage, MediaFailure, MediaOutcome, Medium,
+    Message, MessageAck, MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageSource, MessageWaiting,
+    Outcome, Participant, PasskeyDescriptor, PasskeyRequest, PastMessage, Place, PollVote, PresenceState,
+    PresenceUpdate, Question, Quoted, Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode,
+    SessionPasskey, SessionQr, SessionStatus, SessionStatusChanged, VisitingCard,
 };
-use wafleet_protocol::id::{CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
+use wafleet_protocol::id::{ChatId, CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
 use wafleet_protocol::provider::{Provider, ProviderChoice};
 use wafleet_protocol::timestamp::Timestamp;
@@ -124,7 +127,44 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
         ("message.send-to-group", send("120363012345678901@g.us", "Hallo alle", None), None),
     ];
     commands.extend(contents());
+    commands.extend(actions());
     commands
+}
+
+/// Everything that is asked of a session besides sending.
+fn actions() -> Vec<(&'static str, Command, Option<Metadata>)> {
+    let key: MessageKey = "true_987654321098765@lid_3EB009448147C432ACD440".parse().expect("a key");
+    let chat: ChatId = "987654321098765@lid".parse().expect("a chat");
+    let until = Some(at(1_795_086_400_000));
+    let cursor = Some("98204999899 987654321098765@lid".try_into().expect("a line"));
+    let key_cursor = Some("false_987654321098765@lid_3A0123456789ABCDEF01".try_into().expect("a line"));
+    let named = [
+        ("message.react", Action::React(React { message: key.clone(), emoji: Some("👍".try_into().expect("a line")) })),
+        ("message.react-back", Action::React(React { message: key.clone(), emoji: None })),
+        ("message.edit", Action::Edit(Edit { message: key.clone(), text: "Hallo Anna".try_into().expect("a text") })),
+        ("message.delete", Action::Delete(Delete { message: key.clone() })),
+        ("message.star", Action::Star(Star { message: key, star: true })),
+        ("chat.typing", Action::Typing(Typing { chat: chat.clone(), typing: true })),
+        ("chat.recording", Action::Recording(Recording { chat: chat.clone(), recording: false })),
+        ("chat.seen", Action::Seen(Seen { chat: chat.clone() })),
+        ("chat.archive", Action::Archive(Archive { chat: chat.clone(), archive: true })),
+        ("chat.mute", Action::Mute(Mute { chat: chat.clone(), mute: true, until })),
+        ("chat.mute-off", Action::Mute(Mute { chat: chat.clone(), mute: false, until: None })),
+        ("chat.pin", Action::PinChat(PinChat { chat: chat.clone(), pin: true })),
+        ("presence.set", Action::SetPresence(SetPresence { available: true })),
+        ("contact.check", Action::Check(Check { contact: "4915187654321".parse().expect("a person") })),
+        ("contact.block", Action::Block(Block { contact: chat.clone(), block: true })),
+        ("chat.list", Action::ListChats(ListChats { limit: 50, cursor: None, unread: false, archived: None })),
+        (
+            "chat.list-next",
+            Action::ListChats(ListChats { limit: 10, cursor: cursor.clone(), unread: true, archived: Some(false) }),
+        ),
+        ("chat.history", Action::History(History { chat, limit: 100, cursor: key_cursor })),
+        ("contact.list", Action::ListContacts(ListContacts { limit: 50, cursor: cursor.clone() })),
+        ("group.list", Action::ListGroups(ListGroups { limit: 50, cursor })),
+        ("group.info", Action::GroupInfo(AskGroup { group: "120363012345678901@g.us".parse().expect("a group") })),
+    ];
+    named.into_iter().map(|(name, action)| (name, Command::Action(action), None)).collect()
 }
 
 /// `message.send` with every kind of content.
@@ -362,7 +402,205 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
             }),
         ),
     ];
-    (1..).zip(events).map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
+    // These came later, and what was written once keeps its number.
+    let later = kinds().into_iter().chain(changes()).chain(pages());
+    let numbered = (1..).zip(events).chain((19..).zip(later));
+    numbered.map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
+}
+
+/// Messages that hold more than a text.
+fn kinds() -> Vec<(&'static str, Event)> {
+    let of = |kind: &str| Message { kind: kind.to_owned(), text: None, ..received() };
+    let place = Place {
+        latitude: 52.518611,
+        longitude: 13.376111,
+        name: Some("Reichstag".into()),
+        address: Some("Platz der Republik 1".into()),
+        url: None,
+    };
+    let card = VisitingCard { name: Some("Anna".into()), vcard: "BEGIN:VCARD\nFN:Anna\nEND:VCARD".into() };
+    let poll = Question {
+        question: "Wann kommt ihr?".into(),
+        options: vec!["heute".into(), "morgen".into()],
+        multiple: false,
+    };
+    let medium = Medium {
+        mimetype: Some("application/pdf".to_owned()),
+        size: Some(48_213),
+        filename: Some("Grüße.pdf".into()),
+        seconds: None,
+        width: None,
+        height: None,
+    };
+    let quoted = Quoted {
+        id: own_id(),
+        sender_id: Some("123456789012345@lid".into()),
+        kind: Some("chat".to_owned()),
+        text: Some("Hallo".into()),
+    };
+    vec![
+        ("message.received-location", Message { location: Some(place), ..of("location") }),
+        ("message.received-contact", Message { contacts: vec![card], ..of("vcard") }),
+        ("message.received-poll", Message { poll: Some(poll), ..of("poll_creation") }),
+        ("message.received-document", Message { has_media: true, media: Some(medium), ..of("document") }),
+        (
+            "message.received-answer",
+            Message {
+                quoted_id: Some(own_id()),
+                quoted: Some(quoted),
+                mentions: vec!["123456789012345@lid".into()],
+                forwarded: Some(2),
+                ..received()
+            },
+        ),
+    ]
+    .into_iter()
+    .map(|(name, message)| (name, Event::MessageReceived(message)))
+    .collect()
+}
+
+/// What becomes of messages, and what people do besides writing.
+fn changes() -> Vec<(&'static str, Event)> {
+    let Message { key, id, chat_id, sender, timestamp, .. } = received();
+    let reaction = |emoji: Option<&str>| {
+        Event::MessageReaction(MessageReaction {
+            key: own_key().into(),
+            id: own_id(),
+            chat_id: chat_id.clone(),
+            sender: sender.clone(),
+            from_me: false,
+            emoji: emoji.map(Into::into),
+            timestamp: at(1_795_000_101_250),
+        })
+    };
+    vec![
+        (
+            "message.edited",
+            Event::MessageEdited(MessageEdited { message: received(), edited_at: Some(at(1_795_000_102_500)) }),
+        ),
+        (
+            "message.revoked",
+            Event::MessageRevoked(MessageRevoked {
+                key: key.clone(),
+                id: id.clone(),
+                chat_id: chat_id.clone(),
+                from_me: false,
+            }),
+        ),
+        ("message.reaction", reaction(Some("👍"))),
+        ("message.reaction-back", reaction(None)),
+        (
+            "message.waiting",
+            Event::MessageWaiting(MessageWaiting {
+                key,
+                id,
+                chat_id: chat_id.clone(),
+                sender: sender.clone(),
+                timestamp,
+            }),
+        ),
+        (
+            "poll.vote",
+            Event::PollVote(PollVote {
+                key: own_key().into(),
+                id: own_id(),
+                chat_id: chat_id.clone(),
+                sender: sender.clone(),
+                from_me: false,
+                options: vec!["heute".into()],
+                timestamp: at(1_795_000_103_750),
+            }),
+        ),
+        (
+            "presence.update",
+            Event::PresenceUpdate(PresenceUpdate { chat_id, participant: None, state: PresenceState::Typing }),
+        ),
+        (
+            "call.received",
+            Event::CallReceived(CallReceived { id: "5C0A2F".to_owned(), sender, video: true, group: false, timestamp }),
+        ),
+        (
+            "command.result-contact",
+            result("contact.check", Outcome::Succeeded, None, None, Some(ResultData::Contact(checked()))),
+        ),
+    ]
+}
+
+/// What is asked for a page at a time.
+fn pages() -> Vec<(&'static str, Event)> {
+    let cursor = || Some("98204999899 987654321098765@lid".into());
+    let chat = ChatSummary {
+        chat_id: "987654321098765@lid".into(),
+        name: Some("Bernd".into()),
+        phone: Some("4915187654321".into()),
+        lid: Some("987654321098765@lid".into()),
+        unread: 2,
+        timestamp: Some(at(1_795_000_100_000)),
+        archived: false,
+        pinned: true,
+        muted: false,
+    };
+    let person = ContactSummary {
+        id: "987654321098765@lid".into(),
+        phone: Some("4915187654321".into()),
+        lid: Some("987654321098765@lid".into()),
+        name: Some("Bernd".into()),
+        notify_name: None,
+    };
+    let group = GroupSummary {
+        chat_id: "120363012345678901@g.us".into(),
+        subject: Some("Anna und Bernd".into()),
+        owner: Some("123456789012345@lid".into()),
+        size: 2,
+        announce: false,
+        restrict: true,
+        admin: true,
+    };
+    let participant = Participant {
+        id: "123456789012345@lid".into(),
+        phone: Some("4915112345678".into()),
+        lid: Some("123456789012345@lid".into()),
+        admin: true,
+    };
+    let past = vec![
+        PastMessage { message: received(), from_me: false },
+        PastMessage { message: own_message(), from_me: true },
+    ];
+    let data = [
+        ("command.result-chats", "chat.list", ResultData::Chats(ChatPage { chats: vec![chat], cursor: cursor() })),
+        ("command.result-history", "chat.history", ResultData::History(HistoryPage { messages: past, cursor: None })),
+        (
+            "command.result-contacts",
+            "contact.list",
+            ResultData::Contacts(ContactPage { contacts: vec![person], cursor: cursor() }),
+        ),
+        (
+            "command.result-groups",
+            "group.list",
+            ResultData::Groups(GroupPage { groups: vec![group.clone()], cursor: None }),
+        ),
+        (
+            "command.result-group",
+            "group.info",
+            ResultData::Group(GroupInfo {
+                group,
+                description: Some("Hallo alle".into()),
+                participants: vec![participant],
+            }),
+        ),
+    ];
+    data.into_iter()
+        .map(|(name, type_, data)| (name, result(type_, Outcome::Succeeded, None, None, Some(data))))
+        .collect()
+}
+
+fn checked() -> ContactChecked {
+    ContactChecked {
+        on_whatsapp: true,
+        phone: Some("4915187654321".into()),
+        lid: Some("987654321098765@lid".into()),
+        business: Some(false),
+    }
 }
 
 pub(crate) fn envelope(seq: u64, event: Event) -> Envelope {
@@ -462,6 +700,13 @@ fn received() -> Message {
         quoted_id: None,
         notify_name: Some("Bernd".into()),
         provider: None,
+        location: None,
+        contacts: Vec::new(),
+        poll: None,
+        media: None,
+        mentions: Vec::new(),
+        forwarded: None,
+        quoted: None,
     }
 }
 

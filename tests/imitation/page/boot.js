@@ -6,7 +6,8 @@ define('PageBoot', (exports) => {
 
   exports.boot = async () => {
     await use('PageIdentity').load();
-    for (const part of ['PageLinking', 'PagePasskey', 'PageReceiving', 'PageChats', 'PageRestriction']) use(part);
+    const parts = ['PageLinking', 'PagePasskey', 'PageReceiving', 'PageChats', 'PageCalls', 'PageRestriction'];
+    for (const part of parts) use(part);
     navigator.storage?.persist?.().catch(() => {});
     await use('PageConnection').start();
   };

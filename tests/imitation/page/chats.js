@@ -42,7 +42,10 @@ define('WAWebChatModel', (exports) => {
       super(values);
       const { ChatMsgsCollection } = use('WAWebChatMsgsCollection');
       const { PresenceCollection } = use('WAWebPresenceCollection');
+      const Mute = use('WAWebMuteModel').default;
       Object.defineProperty(this, 'msgs', { value: new ChatMsgsCollection() });
+      Object.defineProperty(this, 'promises', { value: {} });
+      Object.defineProperty(this, 'mute', { value: new Mute({ id: this.id, expiration: values.muteExpiration ?? 0 }) });
       Object.defineProperty(this, 'presence', { value: PresenceCollection.gadd(this.id) });
     }
 
@@ -86,6 +89,9 @@ define('PageChats', (exports) => {
       name: chat.name,
       t: chat.t,
       unreadCount: chat.unreadCount,
+      archive: chat.archive,
+      pin: chat.pin,
+      muteExpiration: chat.mute.expiration,
       lastReceivedKey: chat.lastReceivedKey && String(chat.lastReceivedKey),
     });
 

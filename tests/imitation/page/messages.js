@@ -82,6 +82,7 @@ define('PageMessages', (exports) => {
 
   exports.contentOf = (message) => {
     const content = pick(message, CONTENT_FIELDS);
+    if (content.latestEditMsgKey) content.latestEditMsgKey = String(content.latestEditMsgKey);
     if (content.quotedMsg) content.quotedMsg = pick(content.quotedMsg, QUOTED_FIELDS);
     return plain(content);
   };
@@ -93,7 +94,7 @@ define('PageMessages', (exports) => {
   };
 
   // A row of the message table: plain data, in order of arrival.
-  const toRow = (message) => {
+  exports.toRow = (message) => {
     const row = {
       id: String(message.id),
       chat: String(message.id.remote),
@@ -104,6 +105,7 @@ define('PageMessages', (exports) => {
     for (const name of ID_FIELDS) row[name] = message[name] && String(message[name]);
     return row;
   };
+  const { toRow } = exports;
 
   exports.fromRow = (row) => {
     const { chat, arrival, content, ...plainFields } = row;
@@ -142,8 +144,14 @@ define('PageMessages', (exports) => {
   };
 
   exports.receive = async (values) => {
+    if (values.type === 'protocol') return use('PageHappenings').apply(values);
     const chat = await use('PageChats').open(values.id.remote);
-    await exports.store(chat, { ...values, isNewMsg: true });
+    if (await exports.store(chat, { ...values, isNewMsg: true })) return undefined;
+    // What could not be read has come again.
+    const row = await storage.get('message', String(values.id));
+    if (row?.type !== 'ciphertext') return undefined;
+    const { id, isNewMsg, ...readable } = values;
+    return use('PageTargets').change(id, readable);
   };
 
   // Writes the acknowledgement and time of a message back to its row.

@@ -33,6 +33,7 @@ define('PageReceiving', () => {
       notifyName: message.name ?? '',
       isNewMsg: true,
     };
+    if (await use('PageHappenings').receive(chat, values, message.content)) return;
     await use('WAWebMsgCollection').MsgCollection.processMultipleMessages(chat, [values]);
   };
 

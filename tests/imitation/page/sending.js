@@ -56,6 +56,17 @@ define('PageOutbox', (exports) => {
   };
   exports.transmit = (message) => handOver(message, false);
 
+  // Hands in what is a message to the cloud alone, and nothing to be shown or repeated.
+  exports.handIn = async (chat, kind, body, content, key) => {
+    const id = key?.id ?? (await use('WAWebMsgKey').default.newId());
+    try {
+      await use('PageSocket').request('send', { chat: String(chat), id, kind, body, content, resent: false });
+      return 'OK';
+    } catch {
+      return 'ERROR_UNKNOWN';
+    }
+  };
+
   // Hands over again what was never acknowledged.
   exports.sendPending = async () => {
     const { MsgCollection } = use('WAWebMsgCollection');

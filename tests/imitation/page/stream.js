@@ -20,11 +20,16 @@ define('WAWebStreamModel', (exports) => {
     static defaults = { mode: 'SYNCING', info: 'OPENING', available: false, needsUpdate: false };
 
     markAvailable() {
-      this.set('available', true);
+      this.#show(true);
     }
 
     markUnavailable() {
-      this.set('available', false);
+      this.#show(false);
+    }
+
+    #show(available) {
+      this.set('available', available);
+      use('PageSettings').set('available', '', available).catch(() => {}); // there is no line: nobody sees it
     }
   }
   exports.StreamImpl = StreamImpl;
@@ -102,6 +107,40 @@ define('WAWebCmd', (exports) => {
         chat.msgs.remove(message);
         use('WAWebMsgCollection').MsgCollection.remove(message);
       }
+    }
+
+    async sendRevokeMsgs(chat, { list }) {
+      for (const message of list) {
+        const target = use('PageTargets').name(message);
+        const subtype = message.id.fromMe ? 'sender_revoke' : 'admin_revoke';
+        const result = await use('PageOutbox').handIn(chat.id, 'protocol', '', { target, subtype });
+        if (result === 'OK') await use('PageTargets').change(message.id, { type: 'revoked', body: undefined });
+      }
+    }
+
+    // Whoever wants to know the end finds it among the promises of the chat.
+    sendStarMsgs(chat, messages) {
+      this.#star(chat, messages, true);
+    }
+
+    sendUnstarMsgs(chat, messages) {
+      this.#star(chat, messages, false);
+    }
+
+    #star(chat, messages, star) {
+      const work = async () => {
+        for (const message of messages) {
+          await use('PageSettings').set('star', message.id, star);
+          await use('PageTargets').change(message.id, { star });
+        }
+      };
+      chat.promises.sendStarMsgs = work();
+    }
+
+    async archiveChat(chat, archive) {
+      await use('PageSettings').set('archive', chat.id, archive);
+      chat.set('archive', archive);
+      await use('PageChats').save(chat);
     }
 
     openChatAt() {}

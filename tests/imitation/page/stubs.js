@@ -68,11 +68,6 @@ define('WAWebNewsletterCollection', (exports) => {
   exports.default = new NewsletterCollectionImpl();
 });
 
-define('WAWebCallModel', (exports) => {
-  const { BaseModel, defineModel } = use('WAWebBaseModel');
-  exports.default = defineModel('call', class extends BaseModel {});
-});
-
 define('WAWebCallCollection', (exports) => {
   const Collection = use('WAWebCollection').default;
   class CallCollectionImpl extends Collection {
@@ -88,15 +83,10 @@ define('WAWebCallCollection', (exports) => {
   exports.default = new CallCollectionImpl();
 });
 
-for (const [id, proxyName] of [
-  ['WAWebMuteModel', 'mute'],
-  ['WAWebBlocklistModel', 'blocklist'],
-]) {
-  define(id, (exports) => {
-    const { BaseModel, defineModel } = use('WAWebBaseModel');
-    exports.default = defineModel(proxyName, class extends BaseModel {});
-  });
-}
+define('WAWebBlocklistModel', (exports) => {
+  const { BaseModel, defineModel } = use('WAWebBaseModel');
+  exports.default = defineModel('blocklist', class extends BaseModel {});
+});
 
 define('WAWebMediaInMemoryBlobCache', (exports) => {
   class InMemoryMediaBlobCacheImpl extends Map {
@@ -136,9 +126,6 @@ define('WAWebMsgActionCapability', (exports) => {
 });
 
 // Functions that wa-js replaces when it is ready; they only have to be there.
-defineStub('WAWebReactionsBatch', 'addOrUpdateReactionsModelCollection');
-defineStub('WAWebReactionsMsgAction', 'createOrUpdateReactions');
-defineStub('WAWebDBPollsUpsertVotes', 'upsertVotesDb', 'upsertVotes');
 defineStub(
   'WAWebBizLabelUtils',
   'addToLabelCollection',
@@ -186,6 +173,4 @@ define('WAWebLinkPreviewChatAction', (exports) => {
 defineStub('WAWebChatSearchFilters', 'isFilterExcludedFromSearchTreatmentInInboxFlow');
 defineStub('WAWebMediaGatingUtils', 'getUploadLimit');
 defineStub('WAWebImageUtils', 'generateVideoThumbsAndDuration');
-defineStub('WAWebSendMessageEditAction', 'addAndSendMessageEdit');
-defineStub('WAWebSendReactionMsgAction', 'sendReactionToMsg');
 defineStub('WAWebMarkPlayedMsgAction', 'markPlayed', 'canMarkPlayed');

@@ -10,6 +10,7 @@
 mod account;
 mod agenda;
 mod connection;
+mod happenings;
 mod linking;
 mod messages;
 mod state;

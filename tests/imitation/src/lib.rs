@@ -50,7 +50,7 @@ pub use ids::{Address, GroupId, InvalidId, Lid, Number};
 pub use options::{AckTimes, Options, PageOptions, PairingCodeTimes, PasskeyGate, QrTimes};
 pub use passkey::Passkey;
 pub use phone::{Phone, Written};
-pub use record::{Chatstate, Departure, Refusal};
+pub use record::{Chatstate, Departure, Refusal, Setting};
 
 use cloud::{Cloud, State};
 use ids::written;
@@ -167,6 +167,11 @@ impl Imitation {
     /// Every typing state a page showed.
     pub fn chatstates(&self) -> Vec<Chatstate> {
         self.cloud.look(|state| state.record.chatstates.clone())
+    }
+
+    /// Everything that a page set in its account, in order.
+    pub fn settings(&self) -> Vec<Setting> {
+        self.cloud.look(|state| state.record.settings.clone())
     }
 
     /// Waits until a message that satisfies `wanted` has left.

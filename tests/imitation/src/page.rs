@@ -32,6 +32,7 @@ const APPLICATION: &[&str] = &[
     include_str!("../page/media.js"),
     include_str!("../page/sending.js"),
     include_str!("../page/receiving.js"),
+    include_str!("../page/actions.js"),
     include_str!("../page/restriction.js"),
     include_str!("../page/stubs.js"),
     include_str!("../page/boot.js"),

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cloud::{Cloud, ControlError, DeviceId, Moment, Restrict};
 use crate::ids::{Address, GroupId, Number, written};
@@ -25,6 +25,8 @@ pub struct Written {
     pub body: String,
     /// What a message of this kind holds besides, as an object.
     pub content: Value,
+    /// The id it is sent under; a new one when there is none.
+    pub id: Option<String>,
 }
 
 impl Written {
@@ -35,7 +37,35 @@ impl Written {
 
     /// A message of any kind.
     pub fn new(kind: &str, body: &str, content: Value) -> Self {
-        Self { kind: kind.to_owned(), body: body.to_owned(), content }
+        Self { kind: kind.to_owned(), body: body.to_owned(), content, id: None }
+    }
+
+    /// A reaction to the message of this id and writer; an empty one takes it back.
+    pub fn reaction(id: &str, author: &Number, emoji: &str) -> Self {
+        Self::new("reaction", "", json!({ "target": { "id": id, "author": author.lid() }, "reactionText": emoji }))
+    }
+
+    /// Another wording of the message of this id and writer.
+    pub fn edit(id: &str, author: &Number, text: &str) -> Self {
+        let target = json!({ "id": id, "author": author.lid() });
+        Self::new("protocol", text, json!({ "target": target, "subtype": "message_edit" }))
+    }
+
+    /// Takes the message of this id and writer back for everybody.
+    pub fn revocation(id: &str, author: &Number) -> Self {
+        let target = json!({ "id": id, "author": author.lid() });
+        Self::new("protocol", "", json!({ "target": target, "subtype": "sender_revoke" }))
+    }
+
+    /// A vote for these answers, counted from 0, of the poll of this id and writer.
+    pub fn vote(id: &str, author: &Number, selected: &[u32]) -> Self {
+        let target = json!({ "id": id, "author": author.lid() });
+        Self::new("poll_update", "", json!({ "target": target, "selected": selected }))
+    }
+
+    /// The same under an id: what the devices could not read comes again under the id it had.
+    pub fn under(self, id: &str) -> Self {
+        Self { id: Some(id.to_owned()), ..self }
     }
 }
 
@@ -179,6 +209,18 @@ impl Phone {
             state.introduce(&self.number);
             state.write_on_phone(&from, &Address::Number(self.number.clone()), message, now)
         })
+    }
+
+    /// Somebody else types, or does something else for a moment: `composing`, `recording`, `paused`.
+    pub fn see(&self, from: impl TryInto<Number, Error: Debug>, state: &str) {
+        let from: Number = written(from);
+        self.cloud.change(|cloud, _| cloud.show_on_phone(&from, &self.number, state));
+    }
+
+    /// Somebody calls, under this id of the call.
+    pub fn ring(&self, from: impl TryInto<Number, Error: Debug>, call: &str, video: bool) {
+        let from: Number = written(from);
+        self.cloud.change(|state, now| state.call(&from, &self.number, call, video, now));
     }
 
     /// A message of any kind written on the phone itself. Gives its id.

@@ -69,6 +69,21 @@ pub struct Chatstate {
     pub at_ms: u64,
 }
 
+/// Something that a page set in its account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Whose account.
+    pub from: Number,
+    /// `star`, `archive`, `mute`, `pin`, `block` or `available`.
+    pub setting: String,
+    /// What it is about: a message key, a chat, a contact, or nothing.
+    pub of: String,
+    /// What it was set to.
+    pub value: Value,
+    /// Unix milliseconds.
+    pub at_ms: u64,
+}
+
 /// Everything that left, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
@@ -76,6 +91,7 @@ pub(crate) struct Record {
     by_id: BTreeMap<(Number, String), usize>,
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) chatstates: Vec<Chatstate>,
+    pub(crate) settings: Vec<Setting>,
 }
 
 impl Record {

@@ -43,6 +43,8 @@ pub(crate) enum FromPage {
     Received { n: u64 },
     /// The user read these messages of a chat.
     Seen { chat: Address, ids: Vec<String> },
+    /// Something is set in the account: a star, an archived chat, a blocked contact, ….
+    Set { q: u64, setting: String, of: String, value: Value },
     /// Typing, recording, paused.
     Chatstate { chat: Address, state: String },
     /// The user logs out from the page.
@@ -83,6 +85,8 @@ pub(crate) enum ToPage {
     Queued { n: u64, item: Item },
     /// Somebody's typing state; lost when nobody listens.
     Presence { chat: Address, state: String },
+    /// Somebody calls; lost when nobody listens.
+    Call { id: String, from: Lid, video: bool, began: u64 },
     /// The account may not write to strangers for a while; `None` lifts it.
     Restriction { restriction: Option<Restriction> },
     /// I am here.

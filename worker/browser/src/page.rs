@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use url::Url;
 
@@ -32,7 +32,10 @@ use driver::{Driver, Published, Request};
 use tab::Setup;
 
 pub use files::PageFile;
-pub use model::{Ack, Capabilities, Card, Draft, DraftContent, Me, Message, MessageSource, PageEvent, Sent, Status};
+pub use model::{
+    Ack, Call, Capabilities, Card, Draft, DraftContent, Location, Me, Media, Message, MessageSource, PageEvent, Person,
+    Poll, Presence, Quoted, Reaction, Sent, Status, VisitingCard, Vote,
+};
 
 /// A tab whose process ends is noticed within this time; Chromium says it in 0.2–0.3 s.
 pub const CRASH_NOTICED_WITHIN: Duration = Duration::from_secs(2);
@@ -241,6 +244,17 @@ impl Page {
             _ => Duration::ZERO,
         };
         self.document()?.call("send", message, self.shared.call_timeout + upload).await
+    }
+
+    /// Does what a command of this type asks for with this data; doing it again changes nothing more. The answer's form
+    /// follows from the type.
+    ///
+    /// # Errors
+    /// Codes `message_not_found`, `chat_not_found`, `no_such_number`, `not_allowed`, `not_done`, `not_owner`,
+    /// `unknown_call` and those of WhatsApp's page; and see [`CallError`].
+    pub async fn act(&self, type_: &str, data: impl Serialize) -> Result<Value, CallError> {
+        self.assert_owned()?;
+        self.call("act", json!({ "type": type_, "data": serde_json::to_value(data).unwrap_or_default() })).await
     }
 
     /// Looks up an own message by its id, in memory and in the page's database.

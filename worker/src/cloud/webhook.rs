@@ -189,6 +189,13 @@ async fn received(world: &World, sink: &EventSink, session: &SessionId, message:
         has_media: message.has_media(),
         quoted_id: message.context.clone(),
         notify_name: message.name.as_deref().map(Personal::from),
+        location: None,
+        contacts: Vec::new(),
+        poll: None,
+        media: None,
+        mentions: Vec::new(),
+        forwarded: None,
+        quoted: None,
         provider: Some(Provider::Cloud),
     };
     let parts = ["message.received", session.as_str(), message.message_id.as_str()];

@@ -13,6 +13,7 @@ use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, ResultData, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
 
+use super::acting;
 use super::hearing::session_code;
 use crate::cloud::webhook;
 use crate::events::EventSink;
@@ -112,6 +113,20 @@ impl Job {
                 let why = "a Cloud API number is not linked to a phone: stop the session, or take its number away";
                 (Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why)), Follow::Nothing)
             }
+            Command::Action(_) if order.late => {
+                let error = CommandError::new(ErrorCode::Expired, "the command expired before it was carried out");
+                (Outcome::Failed(error), Follow::Nothing)
+            }
+            Command::Action(_) if !self.browser => {
+                let why = "only a session with a browser can do this; a Cloud API number sends messages";
+                (Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why)), Follow::Nothing)
+            }
+            Command::Action(action) => match &self.page {
+                Some(page) if self.online => (acting::act(&self.lease, page, &action).await, Follow::Nothing),
+                // While a Cloud API number helps out, this must not hold up what the number can send.
+                _ if !self.urgent => (Outcome::Aside, Follow::Nothing),
+                _ => (Outcome::Wait, Follow::Nothing),
+            },
             Command::SessionLinkCode(wanted) => self.link_code(wanted).await,
             Command::SessionPasskeyAnswer(answer) => self.passkey(&answer).await,
             Command::SessionMove(_) if order.attempted => (self.moved(&order).await?, Follow::Nothing),

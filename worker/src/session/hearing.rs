@@ -8,7 +8,7 @@ use wafleet_browser::{CallError, Message as PageMessage, PageEvent, Sent};
 use wafleet_protocol::event::{
     Ack, Cause, CommandResult, Event, Outcome, ResultData, SentMessage, SessionCode, SessionPasskey,
 };
-use wafleet_protocol::id::{CommandId, PhoneNumber, SessionId};
+use wafleet_protocol::id::{CommandId, EventId, PhoneNumber, SessionId};
 use wafleet_protocol::timestamp::Timestamp;
 
 use super::state::Input;
@@ -301,12 +301,47 @@ impl SessionActor {
                 }
                 None
             }
+            PageEvent::Edited { message, at_ms } => {
+                self.tell(telling::edited(&self.session, &message, at_ms));
+                None
+            }
+            PageEvent::Revoked { key, chat_id, from_me } => {
+                self.tell(telling::revoked(&self.session, &key, &chat_id, from_me));
+                None
+            }
+            PageEvent::Reaction(reaction) => {
+                self.tell(telling::reaction(&self.session, &reaction));
+                None
+            }
+            PageEvent::Vote(vote) => {
+                self.tell(telling::vote(&self.session, &vote));
+                None
+            }
+            PageEvent::Waiting(message) => {
+                self.tell(telling::waiting(&self.session, &message));
+                None
+            }
+            PageEvent::Presence { chat_id, participant, state } => {
+                let told = telling::presence(&chat_id, participant.as_deref(), state);
+                self.tell((self.sink.fresh_id(), told));
+                None
+            }
+            PageEvent::Call(call) => {
+                self.tell(telling::call(&self.session, &call));
+                None
+            }
             PageEvent::Fault { what } => {
                 tracing::warn!(what, "something from the page could not be understood and was left out");
                 self.world.counters.count("pages.faults", "adapter");
                 None
             }
         }
+    }
+
+    /// Tells something that follows from no command and that no watermark waits for.
+    fn tell(&mut self, (id, event): (EventId, Event)) {
+        self.copies.active(Instant::now());
+        self.emit(id, event, Correlation::default());
     }
 
     /// Tells the page's newest pairing code, once it is known which phone it is for.

@@ -2,10 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use wafleet_browser::{Capabilities, Message as PageMessage, MessageSource as PageSource};
+use wafleet_browser::{
+    Call, Capabilities, Message as PageMessage, MessageSource as PageSource, Person, Presence as PagePresence,
+    Reaction, Vote,
+};
 use wafleet_protocol::command::Reference;
 use wafleet_protocol::event::{
-    Ack, Authoritative, Event, Message, MessageAck, MessageSent, MessageSource, RuntimeIncompatible, Sender,
+    Ack, Authoritative, CallReceived, Event, Medium, Message, MessageAck, MessageEdited, MessageReaction,
+    MessageRevoked, MessageSent, MessageSource, MessageWaiting, Place, PollVote, PresenceState, PresenceUpdate,
+    Question, Quoted, RuntimeIncompatible, Sender, VisitingCard,
 };
 use wafleet_protocol::id::{CommandId, EventId, SessionId};
 use wafleet_protocol::personal::Personal;
@@ -105,19 +110,7 @@ impl<T> Recent<T> {
 /// The event of a message, and its id: derived from WhatsApp's key, so that a consumer can deduplicate across crashes.
 pub(crate) fn message(session: &SessionId, message: &PageMessage, origin: Option<&Origin>) -> (EventId, Event) {
     let at = u64::try_from(message.timestamp).unwrap_or(0);
-    let told = Message {
-        key: message.key.as_str().into(),
-        id: message.id.clone(),
-        chat_id: message.chat_id.as_str().into(),
-        sender: sender(message),
-        kind: message.kind.clone(),
-        text: message.text.as_deref().map(Personal::from),
-        timestamp: Timestamp::from_unix_secs(at),
-        has_media: message.has_media,
-        quoted_id: message.quoted_id.clone(),
-        notify_name: message.notify_name.as_deref().map(Personal::from),
-        provider: Some(Provider::Web),
-    };
+    let told = plain(message);
     let kind = if message.from_me { "message.sent" } else { "message.received" };
     let id = EventId::derive(at.saturating_mul(1000), &[kind, session.as_str(), &message.key]);
     if !message.from_me {
@@ -141,14 +134,160 @@ pub(crate) fn message(session: &SessionId, message: &PageMessage, origin: Option
     )
 }
 
-fn sender(message: &PageMessage) -> Sender {
-    let digits = |id: &str| Personal::from(id.split(['@', ':']).next().unwrap_or_default());
-    Sender {
-        id: message.sender_id.as_str().into(),
-        phone: message.sender_phone.as_deref().map(digits),
-        lid: message.sender_lid.as_deref().map(Personal::from),
-        authoritative: if message.sender_id.ends_with("@lid") { Authoritative::Lid } else { Authoritative::Phone },
+/// A message in the words of the protocol.
+pub(crate) fn plain(message: &PageMessage) -> Message {
+    let personal = |text: &Option<String>| text.as_deref().map(Personal::from);
+    let number = |number: Option<f64>| number.filter(|number| *number >= 0.0).map(|number| number.round() as u64);
+    Message {
+        key: message.key.as_str().into(),
+        id: message.id.clone(),
+        chat_id: message.chat_id.as_str().into(),
+        sender: sender(message),
+        kind: message.kind.clone(),
+        text: personal(&message.text),
+        timestamp: Timestamp::from_unix_secs(u64::try_from(message.timestamp).unwrap_or(0)),
+        has_media: message.has_media,
+        quoted_id: message.quoted_id.clone(),
+        notify_name: personal(&message.notify_name),
+        provider: Some(Provider::Web),
+        location: message.location.as_ref().map(|place| Place {
+            latitude: place.latitude,
+            longitude: place.longitude,
+            name: personal(&place.name),
+            address: personal(&place.address),
+            url: personal(&place.url),
+        }),
+        contacts: message
+            .contacts
+            .iter()
+            .map(|card| VisitingCard { name: personal(&card.name), vcard: card.vcard.as_str().into() })
+            .collect(),
+        poll: message.poll.as_ref().map(|poll| Question {
+            question: poll.question.as_str().into(),
+            options: poll.options.iter().map(|option| option.as_str().into()).collect(),
+            multiple: poll.multiple,
+        }),
+        media: message.media.as_ref().map(|media| Medium {
+            mimetype: media.mimetype.clone(),
+            size: number(media.size),
+            filename: personal(&media.filename),
+            seconds: number(media.seconds),
+            width: number(media.width),
+            height: number(media.height),
+        }),
+        mentions: message.mentions.iter().map(|id| id.as_str().into()).collect(),
+        forwarded: message.forwarded,
+        quoted: message.quoted.as_ref().map(|quoted| Quoted {
+            id: quoted.id.clone(),
+            sender_id: personal(&quoted.sender_id),
+            kind: quoted.kind.clone(),
+            text: personal(&quoted.text),
+        }),
     }
+}
+
+fn sender(message: &PageMessage) -> Sender {
+    person(&message.sender_id, message.sender_phone.as_deref(), message.sender_lid.as_deref())
+}
+
+fn person(id: &str, phone: Option<&str>, lid: Option<&str>) -> Sender {
+    Sender {
+        id: id.into(),
+        phone: phone.map(|id| Personal::from(phone_digits(id))),
+        lid: lid.map(Personal::from),
+        authoritative: if id.ends_with("@lid") { Authoritative::Lid } else { Authoritative::Phone },
+    }
+}
+
+fn whose(person_: &Person) -> Sender {
+    person(&person_.id, person_.phone.as_deref(), person_.lid.as_deref())
+}
+
+fn moment(unix_ms: i64) -> Timestamp {
+    Timestamp::from_unix_ms(u64::try_from(unix_ms).unwrap_or(0))
+}
+
+/// The event of a message's new wording, and its id.
+pub(crate) fn edited(session: &SessionId, message: &PageMessage, at_ms: Option<i64>) -> (EventId, Event) {
+    let edited_at = at_ms.map(moment);
+    let at = edited_at.map_or(0, Timestamp::unix_ms);
+    let text = message.text.as_deref().unwrap_or_default();
+    let id = EventId::derive(at, &["message.edited", session.as_str(), &message.key, text]);
+    (id, Event::MessageEdited(MessageEdited { message: plain(message), edited_at }))
+}
+
+/// The event of a message that was taken back, and its id. Nobody says when.
+pub(crate) fn revoked(session: &SessionId, key: &str, chat_id: &str, from_me: bool) -> (EventId, Event) {
+    let id = EventId::derive(0, &["message.revoked", session.as_str(), key]);
+    let told = MessageRevoked { key: key.into(), id: message_id(key).to_owned(), chat_id: chat_id.into(), from_me };
+    (id, Event::MessageRevoked(told))
+}
+
+/// The event of a reaction, and its id.
+pub(crate) fn reaction(session: &SessionId, reaction: &Reaction) -> (EventId, Event) {
+    let timestamp = moment(reaction.at_ms);
+    let emoji = reaction.emoji.as_deref();
+    let parts = ["message.reaction", session.as_str(), &reaction.key, &reaction.sender.id, emoji.unwrap_or_default()];
+    let told = MessageReaction {
+        key: reaction.key.as_str().into(),
+        id: message_id(&reaction.key).to_owned(),
+        chat_id: reaction.chat_id.as_str().into(),
+        sender: whose(&reaction.sender),
+        from_me: reaction.from_me,
+        emoji: emoji.map(Personal::from),
+        timestamp,
+    };
+    (EventId::derive(timestamp.unix_ms(), &parts), Event::MessageReaction(told))
+}
+
+/// The event of a vote, and its id.
+pub(crate) fn vote(session: &SessionId, vote: &Vote) -> (EventId, Event) {
+    let timestamp = moment(vote.at_ms);
+    let told = PollVote {
+        key: vote.key.as_str().into(),
+        id: message_id(&vote.key).to_owned(),
+        chat_id: vote.chat_id.as_str().into(),
+        sender: whose(&vote.sender),
+        from_me: vote.from_me,
+        options: vote.options.iter().map(|option| option.as_str().into()).collect(),
+        timestamp,
+    };
+    let mut parts = vec!["poll.vote", session.as_str(), &vote.key, &vote.sender.id];
+    parts.extend(vote.options.iter().map(String::as_str));
+    (EventId::derive(timestamp.unix_ms(), &parts), Event::PollVote(told))
+}
+
+/// The event of a message that cannot be read yet, and its id.
+pub(crate) fn waiting(session: &SessionId, message: &PageMessage) -> (EventId, Event) {
+    let Message { key, id, chat_id, sender, timestamp, .. } = plain(message);
+    let event_id = EventId::derive(timestamp.unix_ms(), &["message.waiting", session.as_str(), &message.key]);
+    (event_id, Event::MessageWaiting(MessageWaiting { key, id, chat_id, sender, timestamp }))
+}
+
+/// The event of what somebody does at the moment. Nothing in it makes an id that no other one has.
+pub(crate) fn presence(chat_id: &str, participant: Option<&str>, state: PagePresence) -> Event {
+    let state = match state {
+        PagePresence::Available => PresenceState::Available,
+        PagePresence::Unavailable => PresenceState::Unavailable,
+        PagePresence::Typing => PresenceState::Typing,
+        PagePresence::Recording => PresenceState::Recording,
+    };
+    let told = PresenceUpdate { chat_id: chat_id.into(), participant: participant.map(Personal::from), state };
+    Event::PresenceUpdate(told)
+}
+
+/// The event of a call, and its id.
+pub(crate) fn call(session: &SessionId, call: &Call) -> (EventId, Event) {
+    let timestamp = Timestamp::from_unix_secs(moment(call.at_ms).unix_secs());
+    let told = CallReceived {
+        id: call.id.clone(),
+        sender: whose(&call.sender),
+        video: call.video,
+        group: call.group,
+        timestamp,
+    };
+    let id = EventId::derive(timestamp.unix_ms(), &["call.received", session.as_str(), &call.id]);
+    (id, Event::CallReceived(told))
 }
 
 /// The event of an ack, and its id.
@@ -232,12 +371,7 @@ mod tests {
             kind: "chat".into(),
             text: Some("hello".into()),
             timestamp: 1_700_000_000,
-            ack: 0,
-            has_media: false,
-            media_size: None,
-            quoted_id: None,
-            notify_name: None,
-            source: None,
+            ..PageMessage::default()
         };
         let (first, event) = message(&session, &page, None);
         assert_eq!(first, message(&session, &page, None).0);

@@ -128,13 +128,17 @@ impl State {
 
     /// A message of any kind is written on a phone. Gives its id.
     pub(crate) fn write_on_phone(&mut self, from: &Number, chat: &Address, written: &Written, now: Moment) -> String {
-        let mut bytes = [0; 9];
-        self.rng.fill_bytes(&mut bytes);
-        let id: String =
-            std::iter::once("3A".to_owned()).chain(bytes.iter().map(|byte| format!("{byte:02X}"))).collect();
+        let id = match &written.id {
+            Some(id) => id.clone(),
+            None => {
+                let mut bytes = [0; 9];
+                self.rng.fill_bytes(&mut bytes);
+                std::iter::once("3A".to_owned()).chain(bytes.iter().map(|byte| format!("{byte:02X}"))).collect()
+            }
+        };
         self.introduce(from);
         let acknowledged = Some(now.at + self.faults.acks.server);
-        let Written { kind, body, content } = written;
+        let Written { kind, body, content, .. } = written;
         self.post(&Letter { from, chat, id: &id, kind, body, content, written_on: None, acknowledged }, now);
         id
     }

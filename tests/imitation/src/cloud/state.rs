@@ -112,6 +112,9 @@ impl State {
                 let draft = super::messages::Draft { q, chat, id: message, kind, body, content, resent };
                 self.send(id, draft, now);
             }
+            FromPage::Set { q, setting, of, value } => {
+                self.set(id, super::happenings::Wish { q, setting, of, value }, now);
+            }
             FromPage::Seen { chat, ids } => self.seen(id, &chat, ids),
             FromPage::Chatstate { chat, state } => self.chatstate(id, chat, state, now),
             FromPage::Logout { q } => self.logout(id, q, now),

@@ -3,7 +3,7 @@
 import type { Acks } from './acks';
 import type { Library } from './library';
 import type { Outbox } from './outbox';
-import { directory, isMessage, toMessage, type RawMessage } from './messages';
+import { directory, isMessage, isWaiting, toMessage, type RawMessage } from './messages';
 import { Recent } from './recent';
 import type { SentIds } from './send';
 
@@ -20,10 +20,17 @@ export function watchMessages(
 ): void {
   const ids = directory(library);
   const reported = new Recent<true>(REMEMBERED);
+  const waiting = new Recent<true>(REMEMBERED);
 
   const report = (raw: RawMessage, elsewhere: 'phone' | null) => {
     try {
       // A ciphertext comes again under its real type once it could be read.
+      if (isWaiting(raw)) {
+        const message = toMessage(raw, ids, () => null);
+        if (!waiting.has(message.key)) outbox.push({ type: 'waiting', message });
+        waiting.set(message.key, true);
+        return;
+      }
       if (!isMessage(raw)) return;
       const message = toMessage(raw, ids, (id) => (sent.has(id) ? 'this_session' : elsewhere));
       if (reported.has(message.key)) return;

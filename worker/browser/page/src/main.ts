@@ -5,8 +5,10 @@
 // own models; wa-js comes in when linking begins or the device is linked. Nothing of it stays
 // visible in the page: the worker holds the returned object, the binding is taken and removed.
 
+import { act } from './actions';
 import { Acks } from './acks';
 import { capabilities } from './capabilities';
+import { watchChanges } from './changes';
 import { Failure, describe, within } from './errors';
 import { Files } from './files';
 import { History, type Cursor } from './history';
@@ -60,6 +62,7 @@ class Adapter {
       () => this.#outbox.push({ type: 'phase', phase: 'library' }),
       (library) => {
         watchMessages(library, this.#outbox, this.#sent, acks, () => this.#vigil.heard());
+        watchChanges(library, this.#outbox, () => this.#vigil.heard());
         this.#vigil.start();
         watchLinkCodes(library, this.#outbox);
         this.#outbox.push({ type: 'ready', capabilities: capabilities(library) });
@@ -121,6 +124,14 @@ class Adapter {
 
     send: async (message: Draft, deadline: number) =>
       this.#sender.send(await this.#library.get(), message, deadline),
+
+    act: async ({ type, data }: { type: string; data: unknown }) => {
+      this.#ownership.assert();
+      const library = await this.#library.get();
+      // Starting the library may have taken its time.
+      this.#ownership.assert();
+      return act(library, type, data);
+    },
 
     find_message: async ({ to, message_id }: { to: string; message_id: string }) =>
       this.#sender.find(await this.#library.get(), to, message_id),

@@ -1,7 +1,7 @@
 // WhatsApp's message models as plain messages.
 
 import type { Library } from './library';
-import type { Message } from './protocol';
+import type { Location, Media, Message, Person, Quoted } from './protocol';
 import { parseKey, user, userOrNull } from './ids';
 
 /** Entries of a chat that nobody wrote: notices, deletions, keys that could not be read yet. */
@@ -42,9 +42,28 @@ export interface RawMessage {
   author?: unknown;
   notifyName?: unknown;
   quotedStanzaID?: unknown;
+  quotedParticipant?: unknown;
+  quotedMsg?: unknown;
+  mentionedJidList?: unknown;
+  isForwarded?: unknown;
+  forwardingScore?: unknown;
   directPath?: unknown;
   mediaKey?: unknown;
+  mimetype?: unknown;
   size?: unknown;
+  filename?: unknown;
+  duration?: unknown;
+  width?: unknown;
+  height?: unknown;
+  lat?: unknown;
+  lng?: unknown;
+  loc?: unknown;
+  clientUrl?: unknown;
+  vcardFormattedName?: unknown;
+  vcardList?: unknown;
+  pollName?: unknown;
+  pollOptions?: unknown;
+  pollSelectableOptionsCount?: unknown;
 }
 
 /** What the worker of the message must be told about ids. */
@@ -55,6 +74,8 @@ export interface Directory {
   lidOf(phone: string): string | null;
   /** The own account, `…@lid` if it has one. */
   me(): string | null;
+  /** Whether it is the own account, by whichever id. */
+  isMe(id: string): boolean;
 }
 
 function text(value: unknown): string | null {
@@ -62,7 +83,15 @@ function text(value: unknown): string | null {
 }
 
 export function isMessage(raw: RawMessage): boolean {
-  if (typeof raw.type !== 'string' || NOT_A_MESSAGE.has(raw.type)) return false;
+  return typeof raw.type === 'string' && !NOT_A_MESSAGE.has(raw.type) && isInChat(raw);
+}
+
+/** Whether somebody wrote something here that cannot be read yet. */
+export function isWaiting(raw: RawMessage): boolean {
+  return raw.type === 'ciphertext' && isInChat(raw);
+}
+
+function isInChat(raw: RawMessage): boolean {
   const chat = parseKey(String(raw.id))?.chat ?? '';
   return /@(c\.us|lid|g\.us)$/.test(chat);
 }
@@ -100,7 +129,92 @@ export function toMessage(
     quoted_id: text(raw.quotedStanzaID),
     notify_name: text(raw.notifyName),
     source: key.fromMe ? source(key.id) : null,
+    ...contentOf(raw),
   };
+}
+
+/** Somebody, by all ids that are known. */
+export function personOf(id: string, directory: Directory): Person {
+  return {
+    id,
+    phone: id.endsWith('@c.us') ? id : directory.phoneOf(id),
+    lid: id.endsWith('@lid') ? id : directory.lidOf(id),
+  };
+}
+
+type Held = Pick<Message, 'location' | 'contacts' | 'poll' | 'media' | 'mentions' | 'forwarded' | 'quoted'>;
+
+/** What a message holds besides its text. */
+function contentOf(raw: RawMessage): Held {
+  const mentions = Array.isArray(raw.mentionedJidList) ? raw.mentionedJidList.map(user) : [];
+  const score = number(raw.forwardingScore) ?? 0;
+  const hasFile = Boolean(raw.directPath ?? raw.mediaKey);
+  return {
+    location: raw.type === 'location' || raw.type === 'live_location' ? locationOf(raw) : null,
+    contacts: cardsOf(raw),
+    poll: raw.type === 'poll_creation' ? pollOf(raw) : null,
+    media: hasFile ? mediaOf(raw) : null,
+    mentions,
+    forwarded: raw.isForwarded === true || score > 0 ? Math.max(1, Math.trunc(score)) : null,
+    quoted: quotedOf(raw),
+  };
+}
+
+function locationOf(raw: RawMessage): Location | null {
+  const [latitude, longitude] = [number(raw.lat), number(raw.lng)];
+  if (latitude === null || longitude === null) return null;
+  // WhatsApp keeps name and address as two lines of one text.
+  const [name, ...address] = (text(raw.loc) ?? '').split('\n');
+  return { latitude, longitude, name: text(name), address: text(address.join('\n')), url: text(raw.clientUrl) };
+}
+
+function cardsOf(raw: RawMessage): Message['contacts'] {
+  if (raw.type === 'vcard') {
+    const vcard = text(raw.body);
+    return vcard === null ? [] : [{ name: text(raw.vcardFormattedName), vcard }];
+  }
+  if (raw.type !== 'multi_vcard' || !Array.isArray(raw.vcardList)) return [];
+  return (raw.vcardList as { displayName?: unknown; vcard?: unknown }[]).flatMap(({ displayName, vcard }) =>
+    typeof vcard === 'string' ? [{ name: text(displayName), vcard }] : [],
+  );
+}
+
+function pollOf(raw: RawMessage): Message['poll'] {
+  const options = Array.isArray(raw.pollOptions) ? (raw.pollOptions as { name?: unknown }[]) : [];
+  return {
+    question: text(raw.pollName) ?? '',
+    options: options.map(({ name }) => String(name ?? '')),
+    multiple: raw.pollSelectableOptionsCount !== 1,
+  };
+}
+
+function mediaOf(raw: RawMessage): Media {
+  return {
+    mimetype: text(raw.mimetype),
+    size: number(raw.size),
+    filename: text(raw.filename),
+    seconds: number(raw.duration),
+    width: number(raw.width),
+    height: number(raw.height),
+  };
+}
+
+function quotedOf(raw: RawMessage): Quoted | null {
+  const id = text(raw.quotedStanzaID);
+  if (id === null) return null;
+  const message = (raw.quotedMsg ?? {}) as RawMessage;
+  return {
+    id,
+    sender_id: userOrNull(raw.quotedParticipant),
+    kind: text(message.type),
+    text: message.type === 'chat' ? text(message.body) : text(message.caption),
+  };
+}
+
+/** Some numbers are kept as text. */
+function number(value: unknown): number | null {
+  const parsed = typeof value === 'string' && value !== '' ? Number(value) : value;
+  return typeof parsed === 'number' && Number.isFinite(parsed) ? parsed : null;
 }
 
 /** Ids as the page knows them. */
@@ -118,5 +232,7 @@ export function directory({ whatsapp }: Library): Directory {
     lidOf: (phone) => look(() => whatsapp.lidPnCache.getCurrentLid(wid(phone))),
     me: () =>
       look(() => whatsapp.UserPrefs.getMaybeMeLidUser()) ?? look(() => whatsapp.UserPrefs.getMaybeMePnUser()),
+    isMe: (id) =>
+      id === look(() => whatsapp.UserPrefs.getMaybeMeLidUser()) || id === look(() => whatsapp.UserPrefs.getMaybeMePnUser()),
   };
 }

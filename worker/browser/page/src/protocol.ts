@@ -37,6 +37,61 @@ export interface Message {
   quoted_id: string | null;
   notify_name: string | null;
   source: 'this_session' | 'phone' | null;
+  location: Location | null;
+  contacts: { name: string | null; vcard: string }[];
+  poll: { question: string; options: string[]; multiple: boolean } | null;
+  media: Media | null;
+  mentions: string[];
+  forwarded: number | null;
+  quoted: Quoted | null;
+}
+
+export interface Location {
+  latitude: number;
+  longitude: number;
+  name: string | null;
+  address: string | null;
+  url: string | null;
+}
+
+export interface Media {
+  mimetype: string | null;
+  size: number | null;
+  filename: string | null;
+  seconds: number | null;
+  width: number | null;
+  height: number | null;
+}
+
+export interface Quoted {
+  id: string;
+  sender_id: string | null;
+  kind: string | null;
+  text: string | null;
+}
+
+/** Somebody, by all ids that the page knows. */
+export interface Person {
+  id: string;
+  phone: string | null;
+  lid: string | null;
+}
+
+/** What the server says of a number or an id. */
+export interface ContactAnswer {
+  on_whatsapp: boolean;
+  phone: string | null;
+  lid: string | null;
+  business: boolean | null;
+}
+
+/** What somebody did to a message that is there. */
+interface Happening {
+  key: string;
+  chat_id: string;
+  sender: Person;
+  from_me: boolean;
+  at_ms: number;
 }
 
 export interface Ack {
@@ -132,6 +187,19 @@ export type Event =
   | { type: 'ready'; capabilities: Capabilities }
   | { type: 'message'; message: Message }
   | { type: 'ack'; ack: Ack }
+  | { type: 'edited'; message: Message; at_ms: number | null }
+  | { type: 'revoked'; key: string; chat_id: string; from_me: boolean }
+  | ({ type: 'reaction'; emoji: string | null } & Happening)
+  | ({ type: 'vote'; options: string[] } & Happening)
+  /** A message that cannot be read yet. */
+  | { type: 'waiting'; message: Message }
+  | {
+      type: 'presence';
+      chat_id: string;
+      participant: string | null;
+      state: 'available' | 'unavailable' | 'typing' | 'recording';
+    }
+  | { type: 'call'; id: string; sender: Person; video: boolean; group: boolean; at_ms: number }
   /** The line looks open, and the server does not answer. */
   | { type: 'silent'; for_ms: number }
   | { type: 'fault'; what: string };

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Acks } from '../src/acks';
-import { isMessage, toMessage, type Directory, type RawMessage } from '../src/messages';
+import { unixMs } from '../src/changes';
+import { isMessage, isWaiting, toMessage, type Directory, type RawMessage } from '../src/messages';
 import { Series } from '../src/qr';
 import { Recent } from '../src/recent';
 
@@ -12,6 +13,7 @@ const directory: Directory = {
   phoneOf: (lid) => (lid === '77@lid' ? '4915@c.us' : null),
   lidOf: (phone) => (phone === '4915@c.us' ? '77@lid' : null),
   me: () => '11@lid',
+  isMe: (id) => id === '11@lid',
 };
 
 const text: RawMessage = { id: printed('false_77@lid_AA'), type: 'chat', body: 'hello', t: 5, ack: 1, from: printed('77@lid') };
@@ -61,6 +63,66 @@ test('a message names its sender by number and by id', () => {
       assert.deepEqual(message[name as keyof typeof message], value, `${String(raw.id)} ${name}`);
     }
   }
+});
+
+test('what a message holds is told by its kind', () => {
+  const cases: [RawMessage, Partial<ReturnType<typeof toMessage>>][] = [
+    [text, { location: null, contacts: [], poll: null, media: null, mentions: [], forwarded: null, quoted: null }],
+    [
+      { ...text, type: 'location', body: 'a picture', lat: 52.5, lng: '-13.25', loc: 'Reichstag\nPlatz 1\nBerlin' },
+      {
+        text: null,
+        location: { latitude: 52.5, longitude: -13.25, name: 'Reichstag', address: 'Platz 1\nBerlin', url: null },
+      },
+    ],
+    [{ ...text, type: 'location', lat: 52.5 }, { location: null }],
+    [
+      { ...text, type: 'vcard', body: 'BEGIN:VCARD', vcardFormattedName: 'Anna' },
+      { text: null, contacts: [{ name: 'Anna', vcard: 'BEGIN:VCARD' }] },
+    ],
+    [
+      { ...text, type: 'multi_vcard', vcardList: [{ displayName: 'A', vcard: 'V' }, { displayName: 'B' }] },
+      { contacts: [{ name: 'A', vcard: 'V' }] },
+    ],
+    [
+      { ...text, type: 'poll_creation', pollName: 'When?', pollOptions: [{ name: 'now' }], pollSelectableOptionsCount: 0 },
+      { poll: { question: 'When?', options: ['now'], multiple: true } },
+    ],
+    [
+      { ...text, type: 'ptt', body: '', directPath: '/x', mimetype: 'audio/ogg', size: 7, duration: '3' },
+      { media: { mimetype: 'audio/ogg', size: 7, filename: null, seconds: 3, width: null, height: null } },
+    ],
+    [{ ...text, mentionedJidList: [printed('77:2@lid')] }, { mentions: ['77@lid'] }],
+    [{ ...text, isForwarded: true }, { forwarded: 1 }],
+    [{ ...text, forwardingScore: 4 }, { forwarded: 4 }],
+    [
+      { ...text, quotedStanzaID: 'BB', quotedParticipant: printed('11@lid'), quotedMsg: { type: 'chat', body: 'hm' } },
+      { quoted: { id: 'BB', sender_id: '11@lid', kind: 'chat', text: 'hm' } },
+    ],
+  ];
+  for (const [raw, wanted] of cases) {
+    const message = toMessage(raw, directory, () => null);
+    for (const [name, value] of Object.entries(wanted)) {
+      assert.deepEqual(message[name as keyof typeof message], value, `${String(raw.type)} ${name}`);
+    }
+  }
+});
+
+test('what cannot be read yet waits, and is no message', () => {
+  const cipher = { ...text, type: 'ciphertext' };
+  assert.deepEqual([isWaiting(cipher), isMessage(cipher), isWaiting(text)], [true, false, false]);
+  assert.equal(isWaiting({ ...cipher, id: printed('false_status@broadcast_AA') }), false);
+});
+
+test('times are milliseconds, whichever unit WhatsApp used', () => {
+  const cases: [unknown, number | null][] = [
+    [1_795_000_000, 1_795_000_000_000],
+    [1_795_000_000_250, 1_795_000_000_250],
+    [0, null],
+    [undefined, null],
+    [NaN, null],
+  ];
+  for (const [time, wanted] of cases) assert.equal(unixMs(time), wanted, String(time));
 });
 
 test('a model that lacks what makes a message is an error and nothing is made up', () => {

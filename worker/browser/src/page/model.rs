@@ -86,7 +86,7 @@ pub enum MessageSource {
 }
 
 /// A message that is in the page's store. System entries are not messages and never appear.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// The full key: `true|false_<chat>_<id>[_<participant>]`.
     pub key: String,
@@ -128,6 +128,182 @@ pub struct Message {
     /// Own messages only: where it was written.
     #[serde(default)]
     pub source: Option<MessageSource>,
+    /// The place that was sent.
+    #[serde(default)]
+    pub location: Option<Location>,
+    /// The visiting cards that were sent.
+    #[serde(default)]
+    pub contacts: Vec<VisitingCard>,
+    /// The question that was asked.
+    #[serde(default)]
+    pub poll: Option<Poll>,
+    /// What is known of its file.
+    #[serde(default)]
+    pub media: Option<Media>,
+    /// The people that are mentioned.
+    #[serde(default)]
+    pub mentions: Vec<String>,
+    /// How often it was passed on before; `None`: it was not.
+    #[serde(default)]
+    pub forwarded: Option<u32>,
+    /// The message that it answers, as its sender repeated it.
+    #[serde(default)]
+    pub quoted: Option<Quoted>,
+}
+
+/// A place on the map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Location {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+    /// What it is called.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Where it is, for people.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// What opens when somebody taps on it.
+    #[serde(default)]
+    pub url: Option<String>,
+}
+
+/// A visiting card that came in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VisitingCard {
+    /// The name that is shown.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The vCard.
+    pub vcard: String,
+}
+
+/// A question with answers to choose from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    /// The question.
+    pub question: String,
+    /// The answers.
+    pub options: Vec<String>,
+    /// Whether one person may choose several.
+    pub multiple: bool,
+}
+
+/// What is known of a file without downloading it. Numbers are what the sender wrote.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Media {
+    /// Its type.
+    #[serde(default)]
+    pub mimetype: Option<String>,
+    /// Its size in bytes.
+    #[serde(default)]
+    pub size: Option<f64>,
+    /// The name of a document.
+    #[serde(default)]
+    pub filename: Option<String>,
+    /// How long a sound or a video is.
+    #[serde(default)]
+    pub seconds: Option<f64>,
+    /// The width of a picture or video in pixels.
+    #[serde(default)]
+    pub width: Option<f64>,
+    /// The height of a picture or video in pixels.
+    #[serde(default)]
+    pub height: Option<f64>,
+}
+
+/// A message that another one answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quoted {
+    /// Its id.
+    pub id: String,
+    /// Who wrote it.
+    #[serde(default)]
+    pub sender_id: Option<String>,
+    /// What it is, in WhatsApp's words.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// Its text, or the caption of its medium.
+    #[serde(default)]
+    pub text: Option<String>,
+}
+
+/// Somebody, by all ids that the page knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// The id that the page used.
+    pub id: String,
+    /// The phone number as `…@c.us`.
+    #[serde(default)]
+    pub phone: Option<String>,
+    /// The number-free id.
+    #[serde(default)]
+    pub lid: Option<String>,
+}
+
+/// Somebody reacted to a message, or took the reaction back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaction {
+    /// The key of the message.
+    pub key: String,
+    /// The chat.
+    pub chat_id: String,
+    /// Who reacted.
+    pub sender: Person,
+    /// Whether that is the own account.
+    pub from_me: bool,
+    /// The emoji; `None`: taken back.
+    #[serde(default)]
+    pub emoji: Option<String>,
+    /// Unix milliseconds.
+    pub at_ms: i64,
+}
+
+/// Somebody chose answers of a poll.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// The key of the poll.
+    pub key: String,
+    /// The chat.
+    pub chat_id: String,
+    /// Who voted.
+    pub sender: Person,
+    /// Whether that is the own account.
+    pub from_me: bool,
+    /// All answers that are chosen now.
+    pub options: Vec<String>,
+    /// Unix milliseconds.
+    pub at_ms: i64,
+}
+
+/// What somebody does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// Online.
+    Available,
+    /// Not online, or not to be seen.
+    Unavailable,
+    /// Typing.
+    Typing,
+    /// Recording a voice message.
+    Recording,
+}
+
+/// Somebody calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// WhatsApp's id of the call.
+    pub id: String,
+    /// Who calls.
+    pub sender: Person,
+    /// Whether it is a video call.
+    pub video: bool,
+    /// Whether it is a call to a group.
+    pub group: bool,
+    /// Unix milliseconds.
+    pub at_ms: i64,
 }
 
 /// How far own messages have come. Per key it only ever rises.
@@ -254,7 +430,7 @@ pub struct Sent {
 }
 
 /// What happens in the tab, in the order in which it happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum PageEvent {
     /// Something in [`Status`] changed.
     State(Status),
@@ -291,6 +467,39 @@ pub enum PageEvent {
     Message(Message),
     /// Own messages got further.
     Ack(Ack),
+    /// A message has another wording.
+    Edited {
+        /// The message as it is now.
+        message: Message,
+        /// When it was changed, in Unix milliseconds, if that is known.
+        at_ms: Option<i64>,
+    },
+    /// A message was taken back for everybody.
+    Revoked {
+        /// Its key.
+        key: String,
+        /// The chat.
+        chat_id: String,
+        /// Whether the own account had written it.
+        from_me: bool,
+    },
+    /// Somebody reacted to a message.
+    Reaction(Reaction),
+    /// Somebody chose answers of a poll.
+    Vote(Vote),
+    /// A message is there that cannot be read yet; it holds nothing. [`Message`](Self::Message) follows if that changes.
+    Waiting(Message),
+    /// What somebody does at the moment.
+    Presence {
+        /// The chat.
+        chat_id: String,
+        /// In a group: who.
+        participant: Option<String>,
+        /// What they do.
+        state: Presence,
+    },
+    /// Somebody calls.
+    Call(Call),
     /// The page takes its line for open, and the server has not answered two questions.
     Silent {
         /// How long nothing has come from the server.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::CallError;
-use super::model::{Ack, Capabilities, Message, PageEvent, Status};
+use super::model::{Ack, Call, Capabilities, Message, PageEvent, Presence, Reaction, Status, Vote};
 
 /// The version of the protocol that both halves speak.
 pub(super) const VERSION: u64 = 3;
@@ -50,6 +50,13 @@ enum Event {
     Ready { capabilities: Capabilities },
     Message { message: Message },
     Ack { ack: Ack },
+    Edited { message: Message, at_ms: Option<i64> },
+    Revoked { key: String, chat_id: String, from_me: bool },
+    Reaction(Reaction),
+    Vote(Vote),
+    Waiting { message: Message },
+    Presence { chat_id: String, participant: Option<String>, state: Presence },
+    Call(Call),
     Silent { for_ms: u64 },
     Fault { what: String },
 }
@@ -68,6 +75,13 @@ impl From<Event> for Incoming {
             Event::Ready { capabilities } => PageEvent::Ready(capabilities),
             Event::Message { message } => PageEvent::Message(message),
             Event::Ack { ack } => PageEvent::Ack(ack),
+            Event::Edited { message, at_ms } => PageEvent::Edited { message, at_ms },
+            Event::Revoked { key, chat_id, from_me } => PageEvent::Revoked { key, chat_id, from_me },
+            Event::Reaction(reaction) => PageEvent::Reaction(reaction),
+            Event::Vote(vote) => PageEvent::Vote(vote),
+            Event::Waiting { message } => PageEvent::Waiting(message),
+            Event::Presence { chat_id, participant, state } => PageEvent::Presence { chat_id, participant, state },
+            Event::Call(call) => PageEvent::Call(call),
             Event::Silent { for_ms } => PageEvent::Silent { since: Duration::from_millis(for_ms) },
             Event::Fault { what } => PageEvent::Fault { what },
         })
@@ -179,10 +193,17 @@ mod tests {
             { "type": "ready", "capabilities": { "tried": 2, "missing": ["x"], "version": null, "library": "4.6.0" } },
             { "type": "message", "message": message },
             { "type": "ack", "ack": { "keys": ["true_1@lid_A"], "chat_id": "1@lid", "sender_id": null, "ack": -1 } },
+            { "type": "edited", "message": message, "at_ms": null },
+            { "type": "revoked", "key": "false_1@lid_A", "chat_id": "1@lid", "from_me": false },
+            { "type": "reaction", "key": "true_1@lid_A", "chat_id": "1@lid", "sender": { "id": "1@lid", "phone": null, "lid": "1@lid" }, "from_me": false, "emoji": null, "at_ms": 7 },
+            { "type": "vote", "key": "true_1@lid_A", "chat_id": "1@lid", "sender": { "id": "1@lid", "phone": null, "lid": "1@lid" }, "from_me": false, "options": [], "at_ms": 7 },
+            { "type": "waiting", "message": message },
+            { "type": "presence", "chat_id": "1@lid", "participant": null, "state": "typing" },
+            { "type": "call", "id": "C", "sender": { "id": "1@lid", "phone": null, "lid": "1@lid" }, "video": true, "group": false, "at_ms": 7 },
             { "type": "silent", "for_ms": 90500 },
             { "type": "fault", "what": "something" },
         ]));
-        assert_eq!(events.len(), 12);
+        assert_eq!(events.len(), 19);
         assert_eq!(faults(&events), 1);
         assert_eq!(events[0], Incoming::Phase(Phase::Probed));
         assert!(matches!(&events[1], Incoming::Event(PageEvent::State(status)) if status.is_online()));

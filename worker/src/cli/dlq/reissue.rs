@@ -162,7 +162,7 @@ const EVIDENCE: [(&str, &str); 4] = [
 fn lane_of(command: &Command, verified: &Verified, routing_key: &str) -> Option<Lane> {
     let lane = Lane::ALL.into_iter().find(|lane| topology::lane_key(&verified.session, *lane) == routing_key);
     match command {
-        Command::MessageSend(_) => lane,
+        Command::MessageSend(_) | Command::Action(_) => lane,
         Command::SessionLogout | Command::SessionLinkCode(_) | Command::SessionMove(_)
             if lane == Some(Lane::Urgent) =>
         {
