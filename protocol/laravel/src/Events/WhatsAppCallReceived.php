@@ -1,0 +1,35 @@
+<?php
+
+namespace Wafleet\Laravel\Events;
+
+use Carbon\CarbonImmutable;
+
+/** Somebody calls. */
+final class WhatsAppCallReceived extends Event
+{
+    public function callId(): string
+    {
+        return (string) $this->envelope->get('id');
+    }
+
+    /** Who calls: id, phone, lid, and which of these two WhatsApp itself goes by (authoritative). */
+    public function caller(): array
+    {
+        return (array) $this->envelope->get('sender', []);
+    }
+
+    public function isVideo(): bool
+    {
+        return (bool) $this->envelope->get('video');
+    }
+
+    public function isGroup(): bool
+    {
+        return (bool) $this->envelope->get('group');
+    }
+
+    public function happenedAt(): ?CarbonImmutable
+    {
+        return $this->envelope->moment('timestamp');
+    }
+}
