@@ -25,8 +25,9 @@ function draft7(schema, type, definitions) {
   }
   const made = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, draft7(value, type, definitions)]))
   if (typeof made.$ref !== 'string') return made
-  const reference = { $ref: made.$ref.replace('#/$defs/', '#/components/schemas/') }
-  return made.description === undefined ? reference : { description: made.description, allOf: [reference] }
+  const { $ref, ...beside } = made
+  const reference = { $ref: $ref.replace('#/$defs/', '#/components/schemas/') }
+  return Object.keys(beside).length === 0 ? reference : { ...beside, allOf: [reference] }
 }
 
 function headers(audience) {

@@ -13,9 +13,9 @@ use crate::command::{
     SessionStart,
 };
 use crate::event::{
-    self, CallReceived, CommandResult, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction, MessageRevoked,
-    MessageSent, MessageWaiting, PollVote, PresenceUpdate, RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr,
-    SessionStatusChanged,
+    self, CallReceived, CommandResult, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction,
+    MessageRevoked, MessageSent, MessageWaiting, PollVote, PresenceUpdate, RuntimeIncompatible, SessionCode,
+    SessionPasskey, SessionQr, SessionStatusChanged,
 };
 use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
 use crate::metadata::Metadata;

@@ -77,8 +77,10 @@ async fn names(database: &Database, sql: &'static str) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(sql).fetch_all(database.pool()).await?)
 }
 
-const FLEET_TABLES: [&str; 10] = [
+const FLEET_TABLES: [&str; 12] = [
     "wafleet_audit",
+    "wafleet_cloud_bindings",
+    "wafleet_cloud_numbers",
     "wafleet_commands",
     "wafleet_dead_letters",
     "wafleet_erasures",
@@ -90,7 +92,7 @@ const FLEET_TABLES: [&str; 10] = [
     "wafleet_snapshot_objects",
 ];
 /// How many migrations there are.
-const MIGRATIONS: usize = 9;
+const MIGRATIONS: usize = 10;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {

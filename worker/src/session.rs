@@ -193,7 +193,7 @@ struct RowWriter {
 /// Something the actor waited for.
 enum Happening {
     Input(Input),
-    Page(PageEvent),
+    Page(Box<PageEvent>),
     Opened(Result<Live, Cause>),
     /// After pairing or for a safety copy.
     Reopened {
@@ -203,7 +203,7 @@ enum Happening {
     Requested(Request),
     Delivery {
         urgent: bool,
-        delivery: Delivery,
+        delivery: Box<Delivery>,
     },
     ReaderOpened {
         urgent: bool,
@@ -343,18 +343,18 @@ impl SessionActor {
                 Err(_) => Happening::Panicked,
             },
             Some(request) = self.requests.recv(), if !closing => Happening::Requested(request),
-            event = page_event(&mut self.live), if listens => event.map_or(Happening::Nothing, Happening::Page),
+            event = page_event(&mut self.live), if listens => event.map_or(Happening::Nothing, |event| Happening::Page(Box::new(event))),
             Some(confirmed) = self.confirms.next(), if !self.confirms.is_empty() => Happening::Confirmed(confirmed),
             () = sleep_until(deadline) => Happening::Input(Input::Deadline),
             () = sleep_until(copy_at), if !closing => Happening::CopyDue,
             () = sleep_until(unread) => Happening::PageArrived,
             Ok(()) = self.room.changed(), if !listens => Happening::Nothing,
             delivery = read(&mut self.urgent), if takes && !closing => match delivery {
-                Some(delivery) => Happening::Delivery { urgent: true, delivery },
+                Some(delivery) => Happening::Delivery { urgent: true, delivery: Box::new(delivery) },
                 None => Happening::ReaderBroken { urgent: true },
             },
             delivery = read(&mut self.paced), if takes && !closing => match delivery {
-                Some(delivery) => Happening::Delivery { urgent: false, delivery },
+                Some(delivery) => Happening::Delivery { urgent: false, delivery: Box::new(delivery) },
                 None => Happening::ReaderBroken { urgent: false },
             },
         }
@@ -379,7 +379,7 @@ impl SessionActor {
                 self.copies.postponed(Instant::now()); // unless the state agrees
                 Some(Input::CopyDue)
             }
-            Happening::Page(event) => self.page_event(event).await,
+            Happening::Page(event) => self.page_event(*event).await,
             Happening::Opened(Ok(live)) if live.is_older() => self.opened(live, Input::OpenedOlder),
             Happening::Opened(Ok(live)) => self.opened(live, Input::Opened),
             Happening::Reopened { opened, farewell } => {
@@ -397,7 +397,7 @@ impl SessionActor {
             }
             Happening::Opened(Err(cause)) => Some(Input::OpenFailed { cause }),
             Happening::Delivery { urgent, delivery } => {
-                self.execute(urgent, delivery);
+                self.execute(urgent, *delivery);
                 None
             }
             Happening::ReaderOpened { urgent, reader } => {

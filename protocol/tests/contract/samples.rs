@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 
 use wafleet_protocol::command::{
     Action, Archive, AskGroup, Block, Card, CardDetails, Check, CloudWebhook, Command, Contacts, Content, Degrees,
-    Delete, Edit, Forward, History, ListChats, ListContacts, ListGroups, Location, Media, MessageSend, Mute, PasskeyAssertion,
-    PasskeyResponse, PinChat, Poll, React, Recording, Route, Seen, SessionLinkCode, SessionMove, SessionPasskeyAnswer,
-    SessionProvider, SessionStart, SetPresence, Star, Template, Text, Typing,
+    Delete, Edit, Forward, History, ListChats, ListContacts, ListGroups, Location, Media, MessageSend, Mute,
+    PasskeyAssertion, PasskeyResponse, PinChat, Poll, React, Recording, Route, Seen, SessionLinkCode, SessionMove,
+    SessionPasskeyAnswer, SessionProvider, SessionStart, SetPresence, Star, Template, Text, Typing,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
     AckName, Authoritative, CallReceived, Cause, ChatPage, ChatSummary, CommandError, CommandResult, ContactChecked,
-    ContactPage, ContactSummary, Envelope, Event, GroupInfo, GroupPage, GroupSummary, Health, HistoryPage, MediaFailure, MediaOutcome, Medium,
-    Message, MessageAck, MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageSource, MessageWaiting,
-    Outcome, Participant, PasskeyDescriptor, PasskeyRequest, PastMessage, Place, PollVote, PresenceState,
-    PresenceUpdate, Question, Quoted, Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode,
-    SessionPasskey, SessionQr, SessionStatus, SessionStatusChanged, VisitingCard,
+    ContactPage, ContactSummary, Envelope, Event, GroupInfo, GroupPage, GroupSummary, Health, HistoryPage,
+    MediaFailure, MediaOutcome, Medium, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction,
+    MessageRevoked, MessageSent, MessageSource, MessageWaiting, Outcome, Participant, PasskeyDescriptor,
+    PasskeyRequest, PastMessage, Place, PollVote, PresenceState, PresenceUpdate, Question, Quoted, Restriction,
+    ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr, SessionStatus,
+    SessionStatusChanged, VisitingCard,
 };
 use wafleet_protocol::id::{ChatId, CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;

@@ -68,7 +68,7 @@ enum Happening {
     Checked(Result<Account, Option<Fault>>),
     Delivery {
         urgent: bool,
-        delivery: Delivery,
+        delivery: Box<Delivery>,
     },
     ReaderOpened {
         urgent: bool,
@@ -152,11 +152,11 @@ impl CloudActor {
             Some(request) = self.requests.recv() => Happening::Requested(request),
             () = tokio::time::sleep_until(check_at.into()), if checks => Happening::CheckDue,
             delivery = read(&mut self.urgent), if takes => match delivery {
-                Some(delivery) => Happening::Delivery { urgent: true, delivery },
+                Some(delivery) => Happening::Delivery { urgent: true, delivery: Box::new(delivery) },
                 None => Happening::ReaderBroken { urgent: true },
             },
             delivery = read(&mut self.paced), if takes => match delivery {
-                Some(delivery) => Happening::Delivery { urgent: false, delivery },
+                Some(delivery) => Happening::Delivery { urgent: false, delivery: Box::new(delivery) },
                 None => Happening::ReaderBroken { urgent: false },
             },
         }
@@ -178,7 +178,7 @@ impl CloudActor {
             Happening::Impatient => return self.leaving.take().map(Request::end),
             Happening::CheckDue => self.check(),
             Happening::Checked(answer) => self.checked(answer).await,
-            Happening::Delivery { urgent, delivery } => self.execute(urgent, delivery),
+            Happening::Delivery { urgent, delivery } => self.execute(urgent, *delivery),
             Happening::ReaderOpened { urgent: true, reader } => self.urgent = Some(reader),
             Happening::ReaderOpened { urgent: false, reader } => self.paced = Some(reader).filter(|_| self.is_online()),
             Happening::ReaderBroken { urgent } => self.reopen(urgent),
