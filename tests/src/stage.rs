@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use wafleet_imitation::{Imitation, Options, Phone};
 use wafleet_protocol::command::{Command, MessageSend, SessionStart};
-use wafleet_protocol::event::{Envelope, Event, SessionQr, SessionStatus, SessionStatusChanged};
+use wafleet_protocol::event::{Envelope, Event, Outcome, SessionQr, SessionStatus, SessionStatusChanged};
 
 use crate::fleet::{Fleet, Host, PATIENCE, Target, WorkerBuilder};
 use crate::services::Addresses;
@@ -85,6 +85,25 @@ impl Stage {
         let (_, qr) = self.wait_for_qr(mark, target, |_| true).await?;
         phone.scan(qr.qr.as_str()).await.context("scanning the QR")?;
         Ok(self.host.wait_for_status(mark, target, SessionStatus::Connected).await?.1)
+    }
+
+    /// A text goes out from the session of this phone, and another one comes in.
+    ///
+    /// # Errors
+    /// When one of these does not happen.
+    pub async fn lives(&self, target: &Target, phone: &Phone, other: &str, words: &str) -> anyhow::Result<()> {
+        let mark = self.host.events().len();
+        let result = self.host.ask(target, &text(other, words)?).await?;
+        ensure!(result.outcome == Outcome::Succeeded, "{words}: {result:?}");
+        let answer = format!("{words}?");
+        phone.receive_text(other, "Bert", &answer);
+        let heard = |envelope: &Envelope| match &envelope.event {
+            Event::MessageReceived(message) => {
+                message.text.as_ref().is_some_and(|text| text.as_str() == answer).then_some(())
+            }
+            _ => None,
+        };
+        self.host.events().wait_from(mark, "the answer", 2 * PATIENCE, heard).await
     }
 }
 

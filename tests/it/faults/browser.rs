@@ -27,22 +27,6 @@ async fn linked(stage: &Stage) -> Result<(Worker, Target, Phone)> {
     Ok((worker, target, anna))
 }
 
-/// A text goes out and another one comes in.
-async fn lives(stage: &Stage, target: &Target, phone: &Phone, words: &str) -> Result<()> {
-    let mark = stage.host.events().len();
-    let result = stage.host.ask(target, &text(BERT, words)?).await?;
-    ensure!(result.outcome == Outcome::Succeeded, "{words}: {result:?}");
-    let answer = format!("{words}?");
-    phone.receive_text(BERT, "Bert", &answer);
-    let heard = |envelope: &wafleet_protocol::event::Envelope| match &envelope.event {
-        Event::MessageReceived(message) => {
-            message.text.as_ref().is_some_and(|text| text.as_str() == answer).then_some(())
-        }
-        _ => None,
-    };
-    stage.host.events().wait_from(mark, "the answer", 2 * PATIENCE, heard).await
-}
-
 /// The session was never offered a new link.
 fn stayed_linked(stage: &Stage, phone: &Phone, mark: usize) -> Result<()> {
     let entries = stage.host.events().entries();
@@ -68,7 +52,7 @@ async fn a_renderer_that_stands_still_is_recycled() -> Result<()> {
     let recycled = async || Ok((!renderer.is_alive()).then_some(()));
     wait::until("the renderer is replaced", RECYCLED_WITHIN, recycled).await?;
     drop(frozen);
-    lives(&stage, &target, &anna, "after the hang").await?;
+    stage.lives(&target, &anna, BERT, "after the hang").await?;
     let missed = |envelope: &wafleet_protocol::event::Envelope| match &envelope.event {
         Event::MessageReceived(message) => {
             message.text.as_ref().is_some_and(|text| text.as_str() == "nobody hears this").then_some(())
@@ -95,7 +79,7 @@ async fn a_renderer_that_crashes_during_a_send_doubles_and_loses_nothing() -> Re
     let browser = Browser::of(worker.pid(), &stage.session_dir(&target))?;
     browser.renderer()?.signal(Signal::KILL)?;
     ensure!(stage.host.final_result(&id).await?.outcome == Outcome::Succeeded);
-    lives(&stage, &target, &anna, "after the crash").await?;
+    stage.lives(&target, &anna, BERT, "after the crash").await?;
     ensure!(browser.main.is_alive(), "the browser itself needs no restart");
     ensure!(worker.count("pages.broken.crashed")? == 1, "{:?}", worker.heartbeat()?);
     stayed_linked(&stage, &anna, mark)?;
@@ -120,7 +104,7 @@ async fn a_killed_utility_process_of_the_browser_costs_no_session() -> Result<()
     }
     let gone = async || Ok(services.iter().all(|service| !service.is_alive()).then_some(()));
     wait::until("they are gone", PATIENCE, gone).await?;
-    lives(&stage, &target, &anna, "after the kill").await?;
+    stage.lives(&target, &anna, BERT, "after the kill").await?;
     stayed_linked(&stage, &anna, mark)?;
     let row = stage.fleet.database().session("s1").await?.context("no row of the session")?;
     ensure!(row.fence == 1, "the owner did not change: {row:?}");

@@ -1,8 +1,8 @@
 //! What breaks with clocks: a machine whose wall clock is wrong, or is set while a worker runs on it.
 
 use anyhow::{Result, ensure};
-use wafleet_imitation::{Options, Phone};
-use wafleet_protocol::event::{Envelope, Event, Outcome};
+use wafleet_imitation::Options;
+use wafleet_protocol::event::Event;
 use wafleet_protocol::lane::Lane;
 use wafleet_protocol::timestamp::Timestamp;
 use wafleet_protocol::topology;
@@ -18,22 +18,6 @@ const BERT: &str = "4915187654321";
 const HOUR: i64 = 3_600;
 /// What comparing clocks over a busy machine may cost.
 const EXACT_TO_MS: i64 = 5_000;
-
-/// A text goes out, and another one comes in.
-async fn lives(stage: &Stage, target: &Target, phone: &Phone, words: &str) -> Result<()> {
-    let mark = stage.host.events().len();
-    let result = stage.host.ask(target, &text(BERT, words)?).await?;
-    ensure!(result.outcome == Outcome::Succeeded, "{words}: {result:?}");
-    let answer = format!("{words}?");
-    phone.receive_text(BERT, "Bert", &answer);
-    let heard = |envelope: &Envelope| match &envelope.event {
-        Event::MessageReceived(message) if message.text.as_ref().is_some_and(|text| text.as_str() == answer) => {
-            Some(())
-        }
-        _ => None,
-    };
-    stage.host.events().wait_from(mark, "the answer", 2 * PATIENCE, heard).await
-}
 
 /// Every event since `mark` is dated with the true time, and none before the one it follows.
 fn dated_truly(stage: &Stage, mark: usize, began: Timestamp) -> Result<()> {
@@ -72,14 +56,14 @@ async fn a_worker_whose_clock_is_two_hours_off_judges_commands_and_keeps_leases_
     skew(&early, 2000 * HOUR).await?;
     // By its own clock `session.start`, good for five minutes, has expired long ago.
     stage.link(&target, &anna).await?;
-    lives(&stage, &target, &anna, "two hours ahead").await?;
+    stage.lives(&target, &anna, BERT, "two hours ahead").await?;
 
     let mut late = slow.under(stage.worker("slow")).spawn()?;
     late.wait_until_ready().await?;
     skew(&late, -2000 * HOUR).await?;
     ensure!(early.terminate(2 * PATIENCE).await?.success());
     // By its own clock this command is of the future.
-    lives(&stage, &target, &anna, "two hours behind").await?;
+    stage.lives(&target, &anna, BERT, "two hours behind").await?;
     // By its own clock this one has an hour left.
     let command = text(BERT, "an hour late")?;
     let now = unix_now();
@@ -111,9 +95,9 @@ async fn a_clock_that_jumps_while_a_worker_runs_moves_no_time_and_no_lease() -> 
     let (mark, began) = (stage.host.events().len(), Timestamp::from_unix_secs(unix_now()));
     for hours in [-1, 1, 0] {
         clock.set_ahead(hours * HOUR)?;
-        lives(&stage, &target, &anna, &format!("right after a jump to {hours} h")).await?;
+        stage.lives(&target, &anna, BERT, &format!("right after a jump to {hours} h")).await?;
         skew(&worker, 1000 * hours * HOUR).await?;
-        lives(&stage, &target, &anna, &format!("{hours} h is known")).await?;
+        stage.lives(&target, &anna, BERT, &format!("{hours} h is known")).await?;
     }
     dated_truly(&stage, mark, began)?;
     let entries = stage.host.events().entries();
