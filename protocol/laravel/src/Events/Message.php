@@ -5,25 +5,8 @@ namespace Wafleet\Laravel\Events;
 use Carbon\CarbonImmutable;
 
 /** What events with a whole message have. */
-abstract class Message extends Event
+abstract class Message extends OfMessage
 {
-    /** WhatsApp's key, unique within a session. */
-    public function key(): string
-    {
-        return (string) $this->envelope->get('key');
-    }
-
-    /** WhatsApp's id of the message, the third part of the key. */
-    public function messageId(): string
-    {
-        return (string) $this->envelope->get('id');
-    }
-
-    public function chatId(): string
-    {
-        return (string) $this->envelope->get('chat_id');
-    }
-
     public function isGroup(): bool
     {
         return str_ends_with($this->chatId(), '@g.us');

@@ -5,7 +5,7 @@ namespace Wafleet\Laravel\Events;
 use Wafleet\Laravel\Inbox\Envelope;
 
 /** An own message got further. */
-final class WhatsAppMessageAcked extends Event
+final class WhatsAppMessageAcked extends OfMessage
 {
     /** @param bool $advanced false when a higher level was known before, because events came late: nothing to do then */
     public function __construct(Envelope $envelope, public readonly bool $advanced = true)
@@ -23,21 +23,6 @@ final class WhatsAppMessageAcked extends Event
     public function name(): string
     {
         return (string) $this->envelope->get('name');
-    }
-
-    public function key(): string
-    {
-        return (string) $this->envelope->get('key');
-    }
-
-    public function messageId(): string
-    {
-        return (string) $this->envelope->get('id');
-    }
-
-    public function chatId(): string
-    {
-        return (string) $this->envelope->get('chat_id');
     }
 
     /** Your own name for the message, when a command sent it. */
