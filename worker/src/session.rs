@@ -10,6 +10,7 @@ mod copies;
 mod effects;
 mod execute;
 mod hearing;
+mod lanes;
 mod opening;
 mod provider;
 mod sending;
@@ -44,6 +45,7 @@ use browser::{Farewell, Live};
 use copies::Copies;
 use execute::{Done, Follow, Job};
 use hearing::{Confirmed, Missed, Watermark};
+use lanes::read;
 use opening::Opening;
 use state::{Effect, Input, State};
 use telling::Told;
@@ -613,13 +615,6 @@ pub(crate) fn health_score(status: SessionStatus, attempt: u32) -> u8 {
 async fn page_event(live: &mut Option<Live>) -> Option<PageEvent> {
     match live {
         Some(live) => live.next_event().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn read(reader: &mut Option<Reader>) -> Option<Delivery> {
-    match reader {
-        Some(reader) => reader.next().await,
         None => std::future::pending().await,
     }
 }

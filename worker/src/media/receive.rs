@@ -20,7 +20,7 @@ use crate::lease::{Fenced, Lease};
 use crate::logging::chain;
 use crate::objects::{ObjectError, Objects};
 use crate::session::message_id;
-use crate::world::{World, unix_secs};
+use crate::world::World;
 
 /// Rows looked at in one go.
 const AT_ONCE: u32 = 20;
@@ -217,7 +217,7 @@ impl Receiver {
         };
         if row.end.is_none() {
             self.lease.prove()?;
-            let forget_unix = unix_secs() + self.world.downloads.keep.as_secs();
+            let forget_unix = self.world.clock.unix_secs() + self.world.downloads.keep.as_secs();
             self.world.database.end_media(row.id, &end, forget_unix).await?;
             let word = if matches!(end, MediaEnd::Available { .. }) { "available" } else { "failed" };
             self.world.counters.count("media.received", word);
@@ -248,7 +248,7 @@ impl Receiver {
         let mime = file.mime().to_owned();
         file.close().await;
         let (size, sha256) = stored?;
-        let expires_unix = unix_secs() + downloads.keep.as_secs();
+        let expires_unix = self.world.clock.unix_secs() + downloads.keep.as_secs();
         tracing::info!(kind = row.kind, bytes = size, "kept the file of a received message");
         let mime = if mime.is_empty() { "application/octet-stream".to_owned() } else { mime };
         Ok(MediaEnd::Available { object, mime, size, sha256, expires_unix })

@@ -17,27 +17,23 @@ use wafleet_cloud::client::Account;
 use wafleet_cloud::fault::{Fault, Verdict};
 use wafleet_protocol::event::{Cause, Event, Health, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{SessionId, WorkspaceId};
-use wafleet_protocol::lane::Lane;
 use wafleet_protocol::personal::Personal;
 use wafleet_protocol::timestamp::Timestamp;
-use wafleet_protocol::topology;
 
 use super::execute::{Done, Follow, Job};
-use super::{Activity, End, RETRY_PAUSE, Request, SEND_IN_FLIGHT_LIMIT, SessionHandle, health_score, read};
-use crate::broker::consumer::{Reader, Source};
+use super::lanes::{self, read};
+use super::{Activity, End, RETRY_PAUSE, Request, SEND_IN_FLIGHT_LIMIT, SessionHandle, health_score};
+use crate::broker::consumer::Reader;
 use crate::database::StatusWrite;
 use crate::events::{Correlation, EventSink};
 use crate::lease::Lease;
 use crate::logging::chain;
-use crate::world::{World, unix_ms};
+use crate::world::World;
 
 /// Pause between two questions to Meta about a number that is well.
 const CHECK_EVERY: Duration = Duration::from_secs(300);
 /// The same for a number that is not.
 const RECHECK_EVERY: Duration = Duration::from_secs(10);
-/// Deliveries of the urgent lane held at most; the paced lanes hold their head only.
-const URGENT_PREFETCH: u16 = 4;
-const PACED_PREFETCH: u16 = 1;
 
 /// The task that owns a session without a browser.
 pub(crate) struct CloudActor {
@@ -94,6 +90,7 @@ pub(crate) fn channel(
     let (activity, activity_receiver) = watch::channel(Activity { busy: false, since: Instant::now() });
     let (taker, taker_receiver) = watch::channel(None);
     let sink = Arc::new(EventSink::of_owner(world.clone(), workspace, session.clone(), lease.clone()));
+    let told = standing(&world, SessionStatus::Initializing, None, Cause::Claimed);
     let actor = CloudActor {
         world,
         lease,
@@ -108,7 +105,7 @@ pub(crate) fn channel(
         paced: None,
         leaving: None,
         work: JoinSet::new(),
-        told: standing(SessionStatus::Initializing, None, Cause::Claimed),
+        told,
         check_at: Instant::now(),
         checking: false,
     };
@@ -284,7 +281,7 @@ impl CloudActor {
     }
 
     async fn become_(&mut self, status: SessionStatus, cause: Cause, phone: Option<Personal>) {
-        let told = standing(status, Some(self.told.status), cause);
+        let told = standing(&self.world, status, Some(self.told.status), cause);
         self.told = SessionStatusChanged { phone, ..told };
         self.tell(self.told.clone()).await;
     }
@@ -333,19 +330,8 @@ impl CloudActor {
     }
 
     fn open_reader(&mut self, urgent: bool, after: Duration) {
-        let (link, session) = (self.world.link.clone(), self.session.clone());
-        let (database, priority) = (self.world.database.clone(), i64::try_from(self.lease.fence()).ok());
-        self.work.spawn(async move {
-            tokio::time::sleep(after).await;
-            // Without the ledger nothing can be executed, and every delivery that goes back counts against its limit.
-            database.available().await;
-            let lanes: &[Lane] = if urgent { &[Lane::Urgent] } else { &[Lane::High, Lane::Normal, Lane::Campaign] };
-            let prefetch = if urgent { URGENT_PREFETCH } else { PACED_PREFETCH };
-            let source = |lane: &Lane| Source { queue: topology::lane_queue(&session, *lane), prefetch, priority };
-            let sources = lanes.iter().map(source).collect();
-            let reader = Reader::open(link, Some(topology::session(&session)), sources).await;
-            Happening::ReaderOpened { urgent, reader }
-        });
+        let opened = lanes::open(&self.world, &self.lease, &self.session, urgent, after);
+        self.work.spawn(async move { Happening::ReaderOpened { urgent, reader: opened.await } });
     }
 }
 
@@ -358,11 +344,16 @@ impl Request {
     }
 }
 
-fn standing(status: SessionStatus, previous: Option<SessionStatus>, cause: Cause) -> SessionStatusChanged {
+fn standing(
+    world: &World,
+    status: SessionStatus,
+    previous: Option<SessionStatus>,
+    cause: Cause,
+) -> SessionStatusChanged {
     SessionStatusChanged {
         status,
         previous,
-        since: Timestamp::from_unix_ms(unix_ms()),
+        since: Timestamp::from_unix_ms(world.clock.unix_ms()),
         cause,
         attempt: 0,
         health: Health {

@@ -4,21 +4,15 @@ use std::time::{Duration, Instant};
 
 use wafleet_protocol::event::{Cause, Event, Health, SessionQr, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::PhoneNumber;
-use wafleet_protocol::lane::Lane;
 use wafleet_protocol::timestamp::Timestamp;
-use wafleet_protocol::topology;
 
 use super::opening::Errand;
 use super::state::{self, Effect, Input};
-use super::{Happening, RETRY_PAUSE, SessionActor, health_score, telling};
-use crate::broker::consumer::{Reader, Source};
+use super::{Happening, RETRY_PAUSE, SessionActor, health_score, lanes, telling};
 use crate::database::StatusWrite;
 use crate::events::Correlation;
 use crate::logging::chain;
 
-/// Deliveries of the urgent lane held at most; paced lanes hold their head only, so that nothing blocks an urgent one.
-const URGENT_PREFETCH: u16 = 4;
-const PACED_PREFETCH: u16 = 1;
 /// Window of the workspace's QR budget.
 const QR_BUDGET_WINDOW: Duration = Duration::from_secs(3600);
 
@@ -274,19 +268,7 @@ impl SessionActor {
     }
 
     pub(super) fn open_reader(&mut self, urgent: bool, after: Duration) {
-        let (link, session) = (self.world.link.clone(), self.session.clone());
-        let priority = i64::try_from(self.lease.fence()).ok();
-        let database = self.world.database.clone();
-        self.work.spawn(async move {
-            tokio::time::sleep(after).await;
-            // Without the ledger nothing can be executed, and every delivery that goes back counts against its limit.
-            database.available().await;
-            let lanes: &[Lane] = if urgent { &[Lane::Urgent] } else { &[Lane::High, Lane::Normal, Lane::Campaign] };
-            let prefetch = if urgent { URGENT_PREFETCH } else { PACED_PREFETCH };
-            let source = |lane: &Lane| Source { queue: topology::lane_queue(&session, *lane), prefetch, priority };
-            let sources = lanes.iter().map(source).collect();
-            let reader = Reader::open(link, Some(topology::session(&session)), sources).await;
-            Happening::ReaderOpened { urgent, reader }
-        });
+        let opened = lanes::open(&self.world, &self.lease, &self.session, urgent, after);
+        self.work.spawn(async move { Happening::ReaderOpened { urgent, reader: opened.await } });
     }
 }
