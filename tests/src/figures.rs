@@ -2,3 +2,4 @@
 
 pub mod footprint;
 pub mod handover;
+pub mod load;

@@ -6,7 +6,8 @@
 //! ends badly is left alone for a while by this worker, so that another one may try it; the lease is released after the
 //! browser is gone, never before.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ const UNEVEN_INTERVALS: u32 = 3;
 const HANDED_AT_ONCE: usize = 2;
 /// Bound on one tick: many statements, each of which may wait for a connection.
 const TICK_LIMIT: Duration = Duration::from_secs(30);
+/// Sessions of a draining worker that close at once: the fewer start together elsewhere, the shorter each is away.
+const DRAINED_AT_ONCE: usize = 4;
 /// How long a session that failed here is left to others.
 const AVOID_FOR: Duration = Duration::from_secs(30);
 /// Pause before nudges are listened for again while Redis is away.
@@ -124,10 +127,23 @@ impl Supervisor {
         if let Err(error) = self.world.leases.leave().await {
             tracing::debug!(error = %chain(&error), "the others learn of the drain when our line ends");
         }
-        for owned in self.sessions.values() {
-            owned.handle.ask(Request::Drain);
+        self.drain(&kill).await;
+        if !self.running.is_empty() {
+            // Dropping the actors kills their browsers; the leases end with their TTL.
+            tracing::error!(sessions = self.sessions.len(), "the drain was cut short");
+            self.running.shutdown().await;
         }
+        listener.abort();
+    }
+
+    /// Asks the sessions to close, the longest idle first, and waits for all of them, or until `kill`.
+    async fn drain(&mut self, kill: &CancellationToken) {
+        let began = Instant::now();
+        let mut asked = HashSet::new();
         while !self.running.is_empty() {
+            // One that does not close must not take the time of the others: in the second half nobody waits for it.
+            let at_once = if began.elapsed() < self.world.config.drain / 2 { DRAINED_AT_ONCE } else { usize::MAX };
+            self.ask_to_leave(&mut asked, at_once);
             let ended = tokio::select! {
                 biased;
                 () = kill.cancelled() => break,
@@ -142,12 +158,21 @@ impl Supervisor {
                 () = self.reap(ended) => {}
             }
         }
-        if !self.running.is_empty() {
-            // Dropping the actors kills their browsers; the leases end with their TTL.
-            tracing::error!(sessions = self.sessions.len(), "the drain was cut short");
-            self.running.shutdown().await;
+    }
+
+    /// Asks so many sessions to close that no more than `at_once` are at it.
+    fn ask_to_leave(&self, asked: &mut HashSet<String>, at_once: usize) {
+        asked.retain(|session| self.sessions.contains_key(session));
+        let staying = self.sessions.iter().filter(|(session, _)| !asked.contains(*session));
+        let mut staying: Vec<Candidate> = staying.map(|(session, owned)| owned.candidate(session)).collect();
+        // Those whom nobody can use yet go first: they lose nothing by it.
+        staying.sort_by_key(|candidate| (candidate.connected, candidate.busy, Reverse(candidate.idle_for)));
+        for candidate in staying.into_iter().take(at_once.saturating_sub(asked.len())) {
+            if let Some(owned) = self.sessions.get(&candidate.session) {
+                owned.handle.ask(Request::Drain);
+            }
+            asked.insert(candidate.session);
         }
-        listener.abort();
     }
 
     async fn tick(&mut self) {

@@ -15,11 +15,11 @@ use wafleet_browser::{Chromium, Draft, Flavor, LaunchOptions, Page, PageEvent, P
 use wafleet_imitation::{AckTimes, Imitation, Number, Options};
 use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::event::{Event, SessionStatus};
-use wafleet_tests::figures::footprint;
 use wafleet_tests::figures::handover::{End, hand_over};
+use wafleet_tests::figures::{footprint, load};
 use wafleet_tests::fleet::{Fleet, Host, Target, Worker};
 
-/// Measures hand-overs, QR time, send time and memory.
+/// Measures hand-overs, load, QR time, send time and memory.
 #[derive(Parser)]
 #[command(name = "wafleet-bench")]
 struct Arguments {
@@ -35,7 +35,13 @@ struct Arguments {
     /// Sessions that a drained worker hands over at once
     #[arg(long, default_value_t = 20)]
     handover: usize,
-    /// Measure only hand-overs and what a session costs the services
+    /// Numbers of sessions without a browser to measure ownership and commands at
+    #[arg(long, value_delimiter = ',', default_value = "1,100,1000")]
+    load: Vec<usize>,
+    /// Commands published at once at each of them
+    #[arg(long, default_value_t = 5000)]
+    burst: usize,
+    /// Measure only hand-overs, load, and what a session costs the services
     #[arg(long)]
     ownership_only: bool,
     /// Numbers of sessions to measure memory at
@@ -104,11 +110,40 @@ async fn ownership(arguments: &Arguments) -> anyhow::Result<()> {
         );
         report("  of each session: last event of the old owner → connected", handed.gaps);
     }
+    for sessions in &arguments.load {
+        load(*sessions, arguments.burst).await?;
+    }
     let cost = footprint::of_a_session(IDLE_SESSIONS).await?;
     println!(
         "an idle session: {:.0} kB in the broker (its four lanes), {} bytes in Redis (its lease)",
         cost.broker as f64 / 1024.0,
         cost.redis
+    );
+    Ok(())
+}
+
+/// What ownership costs, and how fast commands go, where no browser takes the time.
+async fn load(sessions: usize, burst: usize) -> anyhow::Result<()> {
+    // One session sends one message after the other: a burst of the same size would only take longer.
+    let burst = burst.min(sessions.saturating_mul(200));
+    let load = load::of_sessions(sessions, burst).await?;
+    println!(
+        "{sessions} sessions without a browser on {} workers: claimed in {:.2} s ({:.1} ms each); at rest {:.2} ms of CPU and {:.0} µs of Redis a second",
+        load.workers,
+        load.claimed.as_secs_f64(),
+        load.claimed.as_secs_f64() * 1000.0 / sessions.max(1) as f64,
+        load.idle_cpu_ms,
+        load.idle_redis.as_secs_f64() * 1e6,
+    );
+    let ms = |part: f64| {
+        let place = ((load.latencies.len().saturating_sub(1)) as f64 * part).round() as usize;
+        load.latencies.get(place).map_or(0.0, |time| time.as_secs_f64() * 1000.0)
+    };
+    println!(
+        "  {:.0} commands a second at once ({burst} of them); at half that rate, published → result: p50 {:.0} ms, p99 {:.0} ms",
+        load.rate,
+        ms(0.5),
+        ms(0.99)
     );
     Ok(())
 }
