@@ -411,3 +411,37 @@ async fn a_message_that_leaves_after_its_end_was_called_unknown_is_told_and_reco
     ensure!(answer.outcome == Outcome::Succeeded && answer.error.is_none(), "{answer:?}");
     left(&stage, &["acknowledged late"])
 }
+
+#[tokio::test]
+async fn a_command_of_unknown_end_is_looked_up_by_the_next_owner_and_settled() -> Result<()> {
+    let acks = AckTimes { server: Duration::from_secs(600), delivered: None, read: None };
+    let stage = Stage::set(Options { acks, ..Options::default() }).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let worker = async |name: &str| {
+        let mut worker = stage.worker(name).env("WAFLEET_PAGE_CALL_TIMEOUT_SECS", "5").spawn()?;
+        worker.wait_until_ready().await?;
+        anyhow::Ok(worker)
+    };
+    let mut first = worker("w1").await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    let (id, command) = (new_command_id()?, text(BERT, "its end is not known")?);
+    let order = Order { expires_at: unix_now() + 8, ..Order::now(&command, Lane::Normal) };
+    stage.host.post(&stage.host.letter_by(HOST_KEY, &target, &id, &command, &order)?).await?;
+    let result = stage.host.final_result(&id).await?;
+    ensure!(result.outcome == Outcome::Unknown, "{result:?}");
+
+    // It was accepted all the same, and says so to the next browser that asks: nobody heard the ack.
+    first.kill()?;
+    stage.site.faults(|faults| faults.acks.server = Duration::ZERO);
+    let second = worker("w2").await?;
+    let recorded = async || {
+        let commands = stage.fleet.database().commands().await?;
+        Ok(commands.iter().any(|(command, _, state)| *command == id.to_string() && state == "succeeded").then_some(()))
+    };
+    wait::until("the next owner records how it ended", 2 * PATIENCE, recorded).await?;
+    let counted = async || Ok((second.count("commands.settled_late.succeeded")? == 1).then_some(()));
+    wait::until("the next owner has settled it", PATIENCE, counted).await?;
+    left(&stage, &["its end is not known"])
+}

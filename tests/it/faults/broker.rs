@@ -21,6 +21,8 @@ use wafleet_tests::proxy::{Proxy, Way};
 use wafleet_tests::stage::{Stage, text};
 use wafleet_tests::wait;
 
+use super::Disk;
+
 const ANNA: &str = "4915112345678";
 const BERT: &str = "4915187654321";
 /// The host application's queue for events.
@@ -151,6 +153,51 @@ async fn events_of_a_long_outage_wait_on_the_disk_up_to_its_bound() -> Result<()
     let statuses = stage.host.statuses(mark, &target);
     // The last one may come twice: its confirm may have been cut off.
     ensure!(statuses.iter().all(|told| told.status == SessionStatus::Connected), "it stayed up: {statuses:?}");
+    story.end(vec![worker]).await?;
+    ensure!(spooled(&stage)?.is_empty(), "left on the disk: {:?}", spooled(&stage)?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_wait_in_memory_while_the_disk_is_full_and_none_is_lost() -> Result<()> {
+    let stage = Stage::set(Options::default()).await?;
+    let story = Story::begin(&stage)?;
+    let (anna, target) = (stage.site.phone(ANNA, "Anna"), Target::new("s1")?);
+    stage.site.phone(BERT, "Bert");
+    let Some(disk) = Disk::mount(stage.fleet.scratch().join("events"), "size=2m")? else { return Ok(()) };
+    let door = Proxy::opened(stage.fleet.virtual_host().url()).await?;
+    let worker = stage.worker("w1").env("WAFLEET_AMQP_URL", door.url(stage.fleet.virtual_host().url())?);
+    let mut worker = worker.spawn()?;
+    worker.wait_until_ready().await?;
+    stage.link(&target, &anna).await?;
+    let keeping = async |wanted: &str| {
+        let keeping = async || Ok(worker.heartbeat()?.is_some_and(|beat| beat.events.keeping == wanted).then_some(()));
+        wait::until(&format!("events are kept: {wanted}"), PATIENCE, keeping).await
+    };
+
+    door.close();
+    let mut words = receive(&anna, "before the disk was full", 5);
+    wait_for_waiting(&worker, 5).await?;
+    keeping("disk").await?;
+    let filler = disk.path().join("filler");
+    let full = std::fs::write(&filler, vec![0; 4 << 20]).err();
+    ensure!(full.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull), "the disk is not full");
+    // The last page of the file that the spool has open may still have room for some.
+    words.extend(receive(&anna, "while the disk was full", 40));
+    wait_for_waiting(&worker, 45).await?;
+    keeping("trouble").await?;
+    ensure!(worker.output()?.contains("the disk takes no events: they wait in memory"), "nobody is told");
+    let id = stage.host.send(&target, &text(BERT, "sent meanwhile")?).await?;
+
+    // There is room again: what waited in memory alone is on the disk before the broker is back.
+    std::fs::remove_file(&filler)?;
+    keeping("disk").await?;
+    words.extend(receive(&anna, "after it", 5));
+    wait_for_waiting(&worker, 50).await?;
+    ensure!(!spooled(&stage)?.is_empty());
+    door.open();
+    told_once(&stage, &words).await?;
+    ensure!(stage.host.final_result(&id).await?.outcome == Outcome::Succeeded);
     story.end(vec![worker]).await?;
     ensure!(spooled(&stage)?.is_empty(), "left on the disk: {:?}", spooled(&stage)?);
     Ok(())

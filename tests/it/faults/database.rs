@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use wafleet_imitation::{AckTimes, Options};
-use wafleet_protocol::event::{Event, Outcome, ResultData};
+use wafleet_protocol::event::{Event, Outcome, ResultData, SessionStatus};
 use wafleet_tests::fleet::{PATIENCE, Target};
 use wafleet_tests::invariants::Story;
 use wafleet_tests::proxy::{BOTH_WAYS, Proxy};
@@ -180,6 +180,56 @@ mod own_services {
         ensure!(stage.host.ask(&target, &text(BERT, "after the lock")?).await?.outcome == Outcome::Succeeded);
         stage.host.ask(&blocked, &wafleet_protocol::command::Command::SessionStop).await?;
         story.end(vec![worker, second]).await?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_write_that_loses_a_deadlock_against_the_host_application_is_made_again() -> Result<()> {
+        let own = OwnServices::start(&[Server::MariaDb]).await?;
+        let stage = Stage::set_on(Options::default(), own.addresses()).await?;
+        let anna = stage.site.phone(ANNA, "Anna");
+        stage.site.phone(BERT, "Bert");
+        let story = Story::begin(&stage)?;
+        let mut worker = stage.worker("w1").spawn()?;
+        worker.wait_until_ready().await?;
+        let target = Target::new("s1")?;
+        stage.link(&target, &anna).await?;
+        let pool = stage.fleet.database().pool();
+        let deadlocks = async || -> Result<u64> {
+            let value =
+                "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'Innodb_deadlocks'";
+            Ok(sqlx::query_scalar::<_, String>(value).fetch_one(pool).await?.parse()?)
+        };
+        let before = deadlocks().await?;
+
+        // The host application holds its own row and has written much: InnoDB gives up the transaction that has written less.
+        sqlx::query("CREATE TABLE host_notes (note INT PRIMARY KEY)").execute(pool).await?;
+        let mut of_the_host = pool.begin().await?;
+        for note in 0..50 {
+            sqlx::query("INSERT INTO host_notes VALUES (?)").bind(note).execute(&mut *of_the_host).await?;
+        }
+        let own_row = "SELECT 1 FROM whatsapp_sessions WHERE session_id = 's1' FOR UPDATE";
+        sqlx::query(own_row).execute(&mut *of_the_host).await?;
+        let mark = stage.host.events().len();
+        stage.host.ask(&target, &wafleet_protocol::command::Command::SessionStop).await?;
+        let waits = async || {
+            let waiting = "SELECT COUNT(*) FROM information_schema.INNODB_TRX WHERE trx_state = 'LOCK WAIT'";
+            Ok((sqlx::query_scalar::<_, i64>(waiting).fetch_one(pool).await? > 0).then_some(()))
+        };
+        wait::until("the worker waits for the host's row", PATIENCE, waits).await?;
+        // The worker's statement has read this one, and waits for the other.
+        let ours = "UPDATE wafleet_sessions SET updated_at = '2020-01-01' WHERE session_id = 's1'";
+        sqlx::query(ours).execute(&mut *of_the_host).await?;
+        ensure!(deadlocks().await? > before, "there was no deadlock");
+        of_the_host.commit().await?;
+
+        stage.host.wait_for_status(mark, &target, SessionStatus::Stopped).await?;
+        let written = async || {
+            let rows = stage.fleet.database().host_sessions().await?;
+            Ok(rows.iter().any(|(id, _, status)| id == "s1" && status == "stopped").then_some(()))
+        };
+        wait::until("the host's table says stopped", PATIENCE, written).await?;
+        story.end(vec![worker]).await?;
         Ok(())
     }
 }

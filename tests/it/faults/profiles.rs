@@ -11,38 +11,11 @@ use wafleet_tests::fleet::{FIRST_PROFILE_KEY, PATIENCE, Target, profile_keys};
 use wafleet_tests::invariants::Story;
 use wafleet_tests::wait;
 
+use super::Disk;
 use crate::profile_keys::{SECOND_PROFILE_KEY, ring_of, run};
 use crate::profiles::{DRAIN, Linked, counted};
 
 const START: Command = Command::SessionStart(SessionStart { pairing_phone: None });
-
-/// A small disk of its own, in memory. Mounting needs root and `CAP_SYS_ADMIN`.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// `None` where this user may not mount: then the test proves nothing, and says so.
-    fn mount(path: PathBuf, options: &str) -> Result<Option<Self>> {
-        std::fs::create_dir_all(&path)?;
-        let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "wafleet-test"])
-            .arg(&path)
-            .output()?;
-        let said = String::from_utf8_lossy(&mounted.stderr).into_owned();
-        if ["must be superuser", "permission denied", "not permitted"].iter().any(|refusal| said.contains(refusal)) {
-            eprintln!("NOT TESTED: a full disk needs a small disk, and this user may not mount one: {said}");
-            return Ok(None);
-        }
-        ensure!(mounted.status.success(), "{said}");
-        Ok(Some(Self(path)))
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily, because a browser that was killed may need a moment to let go of it.
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 /// Waits until it was told that an older profile took the place of a damaged one.
 async fn told_damaged(linked: &Linked, mark: usize) -> Result<()> {
@@ -75,7 +48,7 @@ async fn a_full_disk_fails_new_sessions_with_their_cause_and_leaves_the_others_a
     linked.send().await?;
 
     // Not one more file can be made; what is open can still be written.
-    let filler = disk.0.join("filler");
+    let filler = disk.path().join("filler");
     std::fs::create_dir(&filler)?;
     let full = (0..100_000).find_map(|number| std::fs::write(filler.join(number.to_string()), "").err());
     ensure!(full.is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull), "the disk is not full");

@@ -249,16 +249,18 @@ impl Database {
                     last_connected_at = IF(?, UTC_TIMESTAMP(3), last_connected_at), last_activity_at = UTC_TIMESTAMP(3), \
                     updated_at = UTC_TIMESTAMP(3) WHERE session_id = ? AND EXISTS \
                     (SELECT 1 FROM wafleet_sessions WHERE session_id = ? AND fence <= ?)";
-        let host = sqlx::query(host)
-            .bind(write.status)
-            .bind(write.phone)
-            .bind(write.health_score)
-            .bind(write.status)
-            .bind(write.connected)
-            .bind(write.session_id)
-            .bind(write.session_id)
-            .bind(write.fence)
-            .execute(&self.pool)
+        let host = self
+            .execute(|| {
+                sqlx::query(host)
+                    .bind(write.status)
+                    .bind(write.phone)
+                    .bind(write.health_score)
+                    .bind(write.status)
+                    .bind(write.connected)
+                    .bind(write.session_id)
+                    .bind(write.session_id)
+                    .bind(write.fence)
+            })
             .await;
         unless_host_schema(host)?;
         Ok(true)
@@ -271,8 +273,8 @@ impl Database {
     pub(crate) async fn write_qr(&self, session_id: &str, fence: u64, qr: &str) -> Result<(), DatabaseError> {
         let update = "UPDATE whatsapp_sessions SET qr_code = ?, updated_at = UTC_TIMESTAMP(3) WHERE session_id = ? \
                       AND EXISTS (SELECT 1 FROM wafleet_sessions WHERE session_id = ? AND fence <= ?)";
-        let query = sqlx::query(update).bind(qr).bind(session_id).bind(session_id).bind(fence);
-        unless_host_schema(query.execute(&self.pool).await)?;
+        let written = self.execute(|| sqlx::query(update).bind(qr).bind(session_id).bind(session_id).bind(fence)).await;
+        unless_host_schema(written)?;
         Ok(())
     }
 
@@ -283,14 +285,15 @@ impl Database {
     /// The database is away.
     pub(crate) async fn ensure_host_row(&self, workspace_id: u64, session_id: &str) -> Result<bool, DatabaseError> {
         let select = "SELECT 1 FROM whatsapp_sessions WHERE session_id = ?";
-        match unless_host_schema(sqlx::query(select).bind(session_id).fetch_optional(&self.pool).await)? {
+        let found = sqlx::query(select).bind(session_id).fetch_optional(&self.pool).await;
+        match unless_host_schema(found.map_err(DatabaseError::from))? {
             None => return Ok(false),
             Some(Some(_)) => return Ok(true),
             Some(None) => {}
         }
         let insert = "INSERT INTO whatsapp_sessions (uuid, workspace_id, session_id, status, created_at, updated_at) \
                       VALUES (UUID(), ?, ?, 'initializing', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))";
-        let inserted = sqlx::query(insert).bind(workspace_id).bind(session_id).execute(&self.pool).await;
+        let inserted = self.execute(|| sqlx::query(insert).bind(workspace_id).bind(session_id)).await;
         Ok(unless_host_schema(inserted)?.is_some())
     }
 
@@ -312,16 +315,16 @@ impl Database {
 }
 
 /// `None` when the statement failed because the host's table is missing or has another shape; that is the host's right.
-fn unless_host_schema<T>(result: Result<T, sqlx::Error>) -> Result<Option<T>, DatabaseError> {
+fn unless_host_schema<T>(result: Result<T, DatabaseError>) -> Result<Option<T>, DatabaseError> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(sqlx::Error::Database(error))
+        Err(DatabaseError(sqlx::Error::Database(error)))
             if error
                 .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
                 .is_some_and(|error| HOST_SCHEMA_ERRORS.contains(&error.number())) =>
         {
             Ok(None)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
