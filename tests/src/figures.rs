@@ -3,3 +3,4 @@
 pub mod footprint;
 pub mod handover;
 pub mod load;
+pub mod profile;

@@ -16,10 +16,10 @@ use wafleet_imitation::{AckTimes, Imitation, Number, Options};
 use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::event::{Event, SessionStatus};
 use wafleet_tests::figures::handover::{End, hand_over};
-use wafleet_tests::figures::{footprint, load};
+use wafleet_tests::figures::{footprint, load, profile};
 use wafleet_tests::fleet::{Fleet, Host, Target, Worker};
 
-/// Measures hand-overs, load, QR time, send time and memory.
+/// Measures hand-overs, profiles, load, QR time, send time and memory.
 #[derive(Parser)]
 #[command(name = "wafleet-bench")]
 struct Arguments {
@@ -41,7 +41,10 @@ struct Arguments {
     /// Commands published at once at each of them
     #[arg(long, default_value_t = 5000)]
     burst: usize,
-    /// Measure only hand-overs, load, and what a session costs the services
+    /// Sizes of profiles to save and restore, in MB
+    #[arg(long, value_delimiter = ',', default_value = "10,100")]
+    profiles: Vec<usize>,
+    /// Measure only hand-overs, profiles, load, and what a session costs the services
     #[arg(long)]
     ownership_only: bool,
     /// Numbers of sessions to measure memory at
@@ -109,6 +112,18 @@ async fn ownership(arguments: &Arguments) -> anyhow::Result<()> {
             handed.whole.as_secs_f64()
         );
         report("  of each session: last event of the old owner → connected", handed.gaps);
+    }
+    for megabytes in &arguments.profiles {
+        let (saved, restored) = profile::there_and_back(*megabytes).await?;
+        for (what, passage) in [("saved in the database", saved), ("restored from it", restored)] {
+            println!(
+                "a profile of {megabytes} MB {what}: {:.2} s, {:.0} MB/s; worker resident {:.0} MB before, {:.0} MB at most",
+                passage.took.as_secs_f64(),
+                *megabytes as f64 / passage.took.as_secs_f64().max(0.001),
+                passage.before_kib as f64 / 1024.0,
+                passage.peak_kib as f64 / 1024.0,
+            );
+        }
     }
     for sessions in &arguments.load {
         load(*sessions, arguments.burst).await?;
