@@ -319,3 +319,43 @@ async fn a_wrong_key_fails_the_session_and_deletes_nothing() -> Result<()> {
     linked.end().await;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_worker_stopped_on_its_way_to_a_browser_starts_none_when_it_goes_on_without_its_lease() -> Result<()> {
+    let linked = Linked::set().await?;
+    let story = Story::begin(&linked.stage)?;
+    let mut first = linked.link(linked.machine("first")).await?;
+    ensure!(first.terminate(DRAIN).await?.success());
+
+    // Something uses the profile: the worker waits some seconds for its end before it kills it and starts a browser.
+    let late = linked.machine("late");
+    let profile = linked.disk("late").join(linked.target.workspace.to_string()).join(linked.target.session.as_str());
+    let argument = format!("--user-data-dir={}", profile.join("profile").display());
+    let mut user = std::process::Command::new("/bin/sh");
+    user.args(["-c", "read nothing", "pretender"]).arg(argument).stdin(std::process::Stdio::piped());
+    let mut user = user.spawn()?;
+    let late = late.spawn()?;
+    let restored = async || Ok(late.output()?.contains("profile restored").then_some(()));
+    wait::until("it has restored the profile", PATIENCE, restored).await?;
+    let mark = linked.stage.host.events().len();
+    let stopped = late.freeze()?;
+    ensure!(!late.output()?.contains("chromium is up"), "it was stopped too late");
+    let next = linked.worker("next").await?;
+    linked.status(mark, SessionStatus::Connected).await?;
+
+    stopped.thaw();
+    let ended = async || Ok(late.output()?.contains("session ended on this worker").then_some(()));
+    wait::until("the late owner has given the session up", PATIENCE, ended).await?;
+    ensure!(!late.output()?.contains("chromium is up"), "it started a browser");
+    ensure!(
+        user.try_wait()?.is_none(),
+        "it killed what used the profile, which might have been the new owner's browser"
+    );
+    user.kill()?;
+    user.wait()?;
+    ensure!(linked.codes(mark) == 0);
+    linked.send().await?;
+    story.end(vec![late, next]).await?;
+    linked.end().await;
+    Ok(())
+}

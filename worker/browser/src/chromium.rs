@@ -100,6 +100,9 @@ pub enum LaunchError {
         #[source]
         source: std::io::Error,
     },
+    /// The caller does not own the session any more; nothing was started.
+    #[error("the session is not ours any more")]
+    NotOwned,
     /// Another process uses the profile and could not be ended.
     #[error("{0} is in use by a process that cannot be ended")]
     ProfileInUse(PathBuf),
@@ -182,7 +185,19 @@ impl Chromium {
     /// # Errors
     /// Within about 40 s; nothing is left running.
     pub async fn launch(options: &LaunchOptions) -> Result<Chromium, LaunchError> {
-        launch::launch(options).await
+        launch::launch(options, &|| true).await
+    }
+
+    /// As [`launch`](Self::launch), for an owner who may lose the session meanwhile: `owned` is asked
+    /// before another process is ended, before the directories are touched, and right before the start.
+    ///
+    /// # Errors
+    /// [`LaunchError::NotOwned`] when it answers no, else as for [`launch`](Self::launch).
+    pub async fn launch_while(
+        options: &LaunchOptions,
+        owned: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Chromium, LaunchError> {
+        launch::launch(options, owned).await
     }
 
     /// The browser process, which is also the process group.

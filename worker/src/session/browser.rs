@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
-use wafleet_browser::{Chromium, End, LaunchOptions, Page, PageEvent, PageOptions};
+use wafleet_browser::{Chromium, End, LaunchError, LaunchOptions, Page, PageEvent, PageOptions};
 use wafleet_profile::archive::{self, Prune};
 use wafleet_protocol::event::Cause;
 use wafleet_protocol::id::{SessionId, WorkspaceId};
@@ -65,9 +65,17 @@ impl Home {
             session_dir,
             extra_args: self.browser.extra_args.clone(),
         };
-        let launched = Chromium::launch(&options).await;
-        let chromium =
-            launched.map_err(|error| tracing::error!(error = %chain(&error), "the browser did not start")).ok()?;
+        let chromium = match Chromium::launch_while(&options, &|| self.lease.prove().is_ok()).await {
+            Ok(chromium) => chromium,
+            Err(LaunchError::NotOwned) => {
+                tracing::info!("no browser is started: the lease was lost on the way to it");
+                return None;
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the browser did not start");
+                return None;
+            }
+        };
         match self.leash.hold(chromium.pid(), self.lease.clone()).await {
             Ok(hold) => Some((chromium, hold)),
             Err(error) => {

@@ -44,15 +44,22 @@ const ENVIRONMENT: &[&str] = &[
     "no_proxy",
 ];
 
-pub(super) async fn launch(options: &LaunchOptions) -> Result<Chromium, LaunchError> {
+pub(super) async fn launch(
+    options: &LaunchOptions,
+    owned: &(dyn Fn() -> bool + Sync),
+) -> Result<Chromium, LaunchError> {
     check_executable(&options.executable)?;
-    let (mark, version) = tokio::join!(clear_the_way(options), Version::of(&options.executable));
+    let (mark, version) = tokio::join!(clear_the_way(options, owned), Version::of(&options.executable));
     let mark = mark?;
     let user_agent = version.as_ref().map(Version::user_agent);
 
     let spawn_error = |error: rustix::io::Errno| LaunchError::Spawn(error.into());
     let (their_commands, our_commands) = pipe_with(PipeFlags::CLOEXEC).map_err(spawn_error)?;
     let (our_answers, their_answers) = pipe_with(PipeFlags::CLOEXEC).map_err(spawn_error)?;
+    // What came before takes seconds, and a worker that was stopped meanwhile may go on just here.
+    if !owned() {
+        return Err(LaunchError::NotOwned);
+    }
     let mut child = spawn(options, user_agent.as_deref(), their_commands, their_answers).map_err(LaunchError::Spawn)?;
     let group = child
         .id()
@@ -102,11 +109,14 @@ fn check_executable(path: &Path) -> Result<(), LaunchError> {
 }
 
 /// Makes sure that nothing uses the profile and that the directories are as they should be.
-async fn clear_the_way(options: &LaunchOptions) -> Result<Mark, LaunchError> {
+async fn clear_the_way(options: &LaunchOptions, owned: &(dyn Fn() -> bool + Sync)) -> Result<Mark, LaunchError> {
     let profile = options.profile_dir();
-    if !process_table::wait_unused(&profile, LEFTOVER_GRACE).await
-        && !process_table::kill_users(&profile, KILL_GRACE).await
-    {
+    let unused = process_table::wait_unused(&profile, LEFTOVER_GRACE).await;
+    // Whoever uses it may be the new owner's browser.
+    if !owned() {
+        return Err(LaunchError::NotOwned);
+    }
+    if !unused && !process_table::kill_users(&profile, KILL_GRACE).await {
         return Err(LaunchError::ProfileInUse(profile));
     }
     let options = options.clone();
