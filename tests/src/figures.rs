@@ -3,4 +3,7 @@
 pub mod footprint;
 pub mod handover;
 pub mod load;
+mod memory;
 pub mod profile;
+mod results;
+pub mod traffic;

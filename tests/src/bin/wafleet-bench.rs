@@ -16,10 +16,10 @@ use wafleet_imitation::{AckTimes, Imitation, Number, Options};
 use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::event::{Event, SessionStatus};
 use wafleet_tests::figures::handover::{End, hand_over};
-use wafleet_tests::figures::{footprint, load, profile};
+use wafleet_tests::figures::{footprint, load, profile, traffic};
 use wafleet_tests::fleet::{Fleet, Host, Target, Worker};
 
-/// Measures hand-overs, profiles, load, QR time, send time and memory.
+/// Measures hand-overs, profiles, load, traffic, QR time, send time and memory.
 #[derive(Parser)]
 #[command(name = "wafleet-bench")]
 struct Arguments {
@@ -44,6 +44,15 @@ struct Arguments {
     /// Sizes of profiles to save and restore, in MB
     #[arg(long, value_delimiter = ',', default_value = "10,100")]
     profiles: Vec<usize>,
+    /// Sessions that send texts through browsers of their own, all at once
+    #[arg(long, default_value_t = 20)]
+    senders: usize,
+    /// Texts that each of them sends
+    #[arg(long, default_value_t = 100)]
+    texts: usize,
+    /// Documents of 16 MB that are sent
+    #[arg(long, default_value_t = 5)]
+    documents: usize,
     /// Measure only hand-overs, profiles, load, and what a session costs the services
     #[arg(long)]
     ownership_only: bool,
@@ -77,6 +86,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.ownership_only {
         return Ok(());
     }
+    traffic(arguments).await?;
     qr(arguments.starts).await?;
     send(arguments.sends).await?;
     for sessions in &arguments.sessions {
@@ -87,6 +97,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// The default TTL of a lease.
 const LEASE_TTL: Duration = Duration::from_secs(15);
+/// WhatsApp's limit for a picture or a video.
+const DOCUMENT_MB: usize = 16;
 /// Sessions whose queues are declared to measure one.
 const IDLE_SESSIONS: usize = 100;
 
@@ -134,6 +146,29 @@ async fn ownership(arguments: &Arguments) -> anyhow::Result<()> {
         cost.broker as f64 / 1024.0,
         cost.redis
     );
+    Ok(())
+}
+
+/// How fast messages and files leave through real browsers.
+async fn traffic(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.senders > 0 {
+        let took = traffic::texts(arguments.senders, arguments.texts).await?;
+        println!(
+            "{} sessions in browsers, {} texts each: {:.0} a minute",
+            arguments.senders,
+            arguments.texts,
+            (arguments.senders * arguments.texts) as f64 * 60.0 / took.as_secs_f64()
+        );
+    }
+    if arguments.documents > 0 {
+        let sent = traffic::documents(DOCUMENT_MB, arguments.documents).await?;
+        println!(
+            "worker resident {:.0} MB before the documents, {:.0} MB at most",
+            sent.before_kib as f64 / 1024.0,
+            sent.peak_kib as f64 / 1024.0
+        );
+        report(&format!("a document of {DOCUMENT_MB} MB by url: message.send published → result"), sent.times);
+    }
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! What ownership and commands cost when no browser takes the time: sessions at an imitation of the Graph API in this process.
 
-use std::collections::HashMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -10,9 +9,10 @@ use redis::aio::MultiplexedConnection;
 use tokio::io::AsyncWriteExt;
 use wafleet_graph::Graph;
 use wafleet_protocol::command::{Command, MessageSend, Route, SessionStart, Template};
-use wafleet_protocol::event::{Event, Outcome, SessionStatus};
+use wafleet_protocol::event::{Event, SessionStatus};
 use wafleet_protocol::id::CommandId;
 
+use super::results::results;
 use crate::fleet::{Fleet, Host, Target, Worker};
 
 const NUMBER: &str = "106540352242922";
@@ -169,27 +169,6 @@ async fn latencies(host: &Host, targets: &[Target], rate: f64) -> anyhow::Result
     }
     latencies.sort();
     Ok(latencies)
-}
-
-/// The final results of so many commands, by command, and when each came.
-async fn results(host: &Host, mark: usize, count: usize) -> anyhow::Result<HashMap<CommandId, Instant>> {
-    let mut seen: HashMap<CommandId, Instant> = HashMap::new();
-    let mut failed = None;
-    host.events()
-        .wait_from(mark, "every result", PATIENCE, |envelope| {
-            let Event::CommandResult(result) = &envelope.event else { return None };
-            match result.outcome {
-                Outcome::Succeeded => drop(seen.insert(result.command_id.clone(), Instant::now())),
-                Outcome::Deferred => {}
-                _ => failed = Some(format!("{result:?}")),
-            }
-            (failed.is_some() || seen.len() == count).then_some(())
-        })
-        .await?;
-    if let Some(failed) = failed {
-        anyhow::bail!("a message was not sent: {failed}");
-    }
-    Ok(seen)
 }
 
 /// What Redis has spent on scripts so far: in a fleet at rest, on renewals of leases and on the roster.

@@ -4,12 +4,13 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use rand::RngCore;
 use wafleet_imitation::Options;
 use wafleet_protocol::command::{Command, SessionStart};
 use wafleet_protocol::event::SessionStatus;
 
+use super::memory::{reset_peak, resident};
 use crate::fleet::{Target, Worker};
 use crate::stage::Stage;
 use crate::wait;
@@ -103,19 +104,4 @@ async fn said(worker: &Worker, message: &str, is: impl Fn(&serde_json::Value) ->
     let line = wait::until(message, PATIENCE, line).await?;
     let millis = line["ms"].as_u64().or_else(|| line["ms"].as_str()?.parse().ok());
     Ok(Duration::from_millis(millis.context("the line tells its time")?))
-}
-
-/// Forgets the peak so far, and returns what is resident now.
-fn reset_peak(worker: &Worker) -> anyhow::Result<u64> {
-    // proc(5): 5 resets the peak resident set size.
-    std::fs::write(format!("/proc/{}/clear_refs", worker.pid()), "5")?;
-    resident(worker, "VmRSS:")
-}
-
-fn resident(worker: &Worker, field: &str) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.pid()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).context("the kernel tells it")?;
-    let kib = line.trim().trim_end_matches(" kB").parse()?;
-    ensure!(kib > 0, "nothing is resident");
-    Ok(kib)
 }
