@@ -41,7 +41,7 @@ struct Arguments {
     /// Commands published at once at each of them
     #[arg(long, default_value_t = 5000)]
     burst: usize,
-    /// Sizes of profiles to save and restore, in MB
+    /// Sizes of profiles to save and restore, in MB; in the object store that WAFLEET_OBJECT_STORE_… describe, if they are set
     #[arg(long, value_delimiter = ',', default_value = "10,100")]
     profiles: Vec<usize>,
     /// Sessions that send texts through browsers of their own, all at once
@@ -127,9 +127,10 @@ async fn ownership(arguments: &Arguments) -> anyhow::Result<()> {
     }
     for megabytes in &arguments.profiles {
         let (saved, restored) = profile::there_and_back(*megabytes).await?;
-        for (what, passage) in [("saved in the database", saved), ("restored from it", restored)] {
+        let place = if profile::in_object_store() { "the object store" } else { "the database" };
+        for (what, passage) in [("saved in", saved), ("restored from", restored)] {
             println!(
-                "a profile of {megabytes} MB {what}: {:.2} s, {:.0} MB/s; worker resident {:.0} MB before, {:.0} MB at most",
+                "a profile of {megabytes} MB {what} {place}: {:.2} s, {:.0} MB/s; worker resident {:.0} MB before, {:.0} MB at most",
                 passage.took.as_secs_f64(),
                 *megabytes as f64 / passage.took.as_secs_f64().max(0.001),
                 passage.before_kib as f64 / 1024.0,

@@ -18,6 +18,14 @@ use crate::wait;
 /// Bound on everything that is waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Settings of the object store, taken over from the environment: saved profiles are kept there instead of the database.
+const OBJECT_STORE: &str = "WAFLEET_OBJECT_STORE_";
+
+/// Whether saved profiles go to an object store.
+pub fn in_object_store() -> bool {
+    std::env::vars().any(|(name, _)| name.starts_with(OBJECT_STORE))
+}
+
 /// One direction.
 #[derive(Debug, Clone, Copy)]
 pub struct Passage {
@@ -66,7 +74,9 @@ async fn worker(stage: &Stage, name: &str) -> anyhow::Result<Worker> {
     let root = stage.fleet.scratch().join(name).display().to_string();
     let worker = stage.worker(name).quiet().env("WAFLEET_PROFILE_ROOT", root).env("WAFLEET_LOG_FORMAT", "json");
     let worker = worker.env("WAFLEET_PROFILE_KEYS_FILE", stage.fleet.profile_keys_file().display().to_string());
-    let mut worker = worker.env("WAFLEET_LOG", "info").spawn()?;
+    let store = std::env::vars().filter(|(name, _)| name.starts_with(OBJECT_STORE));
+    let worker = store.fold(worker.env("WAFLEET_LOG", "info"), |worker, (name, value)| worker.env(&name, value));
+    let mut worker = worker.spawn()?;
     worker.wait_until_ready().await?;
     Ok(worker)
 }
