@@ -25,6 +25,7 @@ use crate::topology;
 mod action;
 mod cloud;
 mod content;
+mod limits;
 mod media;
 mod passkey;
 mod route;
@@ -36,6 +37,7 @@ pub use action::{
 };
 pub use cloud::{CloudWebhook, SessionProvider};
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
+pub use limits::SessionLimits;
 pub use media::{FileName, Inline, Media, MediaError, MediaKind, MediaSource, MediaUrl, MimeType, ObjectKey};
 pub use passkey::{PasskeyAssertion, PasskeyResponse, SessionPasskeyAnswer};
 pub use route::{Route, Template};
@@ -65,6 +67,8 @@ pub enum Command {
     SessionProvider(SessionProvider),
     /// `cloud.webhook`: what Meta told about the messages of this session's Cloud API number.
     CloudWebhook(CloudWebhook),
+    /// `session.limits`: give a session limits of its own. The result says what it has used of them.
+    SessionLimits(SessionLimits),
     /// `message.send`: send one message.
     MessageSend(MessageSend),
     /// Everything else that a session can be asked to do.
@@ -115,7 +119,7 @@ pub struct MessageSend {
 }
 
 /// The type names of the commands that are no [`Action`].
-const OWN_TYPE_NAMES: [&str; 10] = [
+const OWN_TYPE_NAMES: [&str; 11] = [
     "session.start",
     "session.status",
     "session.stop",
@@ -124,6 +128,7 @@ const OWN_TYPE_NAMES: [&str; 10] = [
     "session.move",
     "session.passkey_answer",
     "session.provider",
+    "session.limits",
     "cloud.webhook",
     "message.send",
 ];
@@ -178,6 +183,7 @@ impl Command {
             "session.passkey_answer" => Self::SessionPasskeyAnswer(SessionPasskeyAnswer::from_fields(&mut data)?),
             "session.provider" => Self::SessionProvider(SessionProvider::from_fields(&mut data)?),
             "cloud.webhook" => Self::CloudWebhook(CloudWebhook::from_fields(&mut data)?),
+            "session.limits" => Self::SessionLimits(SessionLimits::from_fields(&mut data)?),
             "message.send" => Self::MessageSend(MessageSend::from_fields(&mut data)?),
             type_ => Self::Action(Action::from_fields(type_, &mut data)?),
         };
@@ -197,6 +203,7 @@ impl Command {
             Self::SessionPasskeyAnswer(_) => "session.passkey_answer",
             Self::SessionProvider(_) => "session.provider",
             Self::CloudWebhook(_) => "cloud.webhook",
+            Self::SessionLimits(_) => "session.limits",
             Self::MessageSend(_) => "message.send",
             Self::Action(action) => action.type_name(),
         }
@@ -212,7 +219,8 @@ impl Command {
             | Self::SessionLinkCode(_)
             | Self::SessionMove(_)
             | Self::SessionPasskeyAnswer(_)
-            | Self::SessionProvider(_) => true,
+            | Self::SessionProvider(_)
+            | Self::SessionLimits(_) => true,
             Self::MessageSend(_) | Self::CloudWebhook(_) | Self::Action(_) => false,
         }
     }
@@ -329,6 +337,7 @@ impl Serialize for CommandBody<'_> {
             Command::SessionPasskeyAnswer(data) => body.serialize_field("data", data)?,
             Command::SessionProvider(data) => body.serialize_field("data", data)?,
             Command::CloudWebhook(data) => body.serialize_field("data", data)?,
+            Command::SessionLimits(data) => body.serialize_field("data", data)?,
             Command::MessageSend(data) => body.serialize_field("data", data)?,
             Command::Action(data) => body.serialize_field("data", data)?,
         }

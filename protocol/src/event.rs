@@ -14,6 +14,7 @@ use crate::rejection::Rejection;
 use crate::timestamp::Timestamp;
 use crate::topology;
 
+mod budget;
 mod change;
 mod content;
 mod listing;
@@ -23,6 +24,7 @@ mod passkey;
 mod result;
 mod session;
 
+pub use budget::{Budget, Used};
 pub use change::{
     CallReceived, MessageEdited, MessageReaction, MessageRevoked, MessageWaiting, PollVote, PresenceState,
     PresenceUpdate,
@@ -36,7 +38,9 @@ pub use media::{MediaFailure, MediaOutcome, MessageMedia};
 pub use message::{Ack, AckName, Authoritative, Message, MessageAck, MessageSent, MessageSource, Sender};
 pub use passkey::{PasskeyDescriptor, PasskeyRequest, SessionPasskey};
 pub use result::{CommandError, CommandResult, ContactChecked, Outcome, ResultData, RuntimeIncompatible, SentMessage};
-pub use session::{Cause, Health, Restriction, SessionCode, SessionQr, SessionStatus, SessionStatusChanged};
+pub use session::{
+    Cause, Health, HealthParts, Restriction, SessionCode, SessionQr, SessionStatus, SessionStatusChanged,
+};
 
 /// The version of every event type so far.
 pub const VERSION: u64 = 1;

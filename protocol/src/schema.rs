@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use crate::command::{
-    self, Action, CloudWebhook, MessageSend, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionProvider,
-    SessionStart,
+    self, Action, CloudWebhook, MessageSend, SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer,
+    SessionProvider, SessionStart,
 };
 use crate::event::{
     self, CallReceived, CommandResult, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction,
@@ -42,6 +42,7 @@ pub fn documents() -> Vec<Document> {
         command("session.passkey_answer", accepted::<SessionPasskeyAnswer>()),
         command("session.provider", accepted::<SessionProvider>()),
         command("cloud.webhook", accepted::<CloudWebhook>()),
+        command("session.limits", accepted::<SessionLimits>()),
         command("message.send", accepted::<MessageSend>()),
         event("session.status", written::<SessionStatusChanged>()),
         event("session.qr", written::<SessionQr>()),

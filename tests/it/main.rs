@@ -19,6 +19,7 @@ mod media;
 mod migrations;
 mod no_way_in;
 mod object_store;
+mod pacing;
 mod passkey;
 mod profile_keys;
 mod profiles;

@@ -77,11 +77,12 @@ async fn names(database: &Database, sql: &'static str) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(sql).fetch_all(database.pool()).await?)
 }
 
-const FLEET_TABLES: [&str; 12] = [
+const FLEET_TABLES: [&str; 13] = [
     "wafleet_audit",
     "wafleet_cloud_bindings",
     "wafleet_cloud_numbers",
     "wafleet_commands",
+    "wafleet_contacts",
     "wafleet_dead_letters",
     "wafleet_erasures",
     "wafleet_media",
@@ -92,7 +93,7 @@ const FLEET_TABLES: [&str; 12] = [
     "wafleet_snapshot_objects",
 ];
 /// How many migrations there are.
-const MIGRATIONS: usize = 10;
+const MIGRATIONS: usize = 11;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {

@@ -4,6 +4,7 @@ mod client;
 mod cloud;
 mod dlq;
 mod keys;
+mod limits;
 mod migrate;
 mod profile_keys;
 mod session;

@@ -12,10 +12,12 @@ use std::time::Duration;
 use url::Url;
 use wafleet_browser::{Flavor, Sandbox};
 use wafleet_profile::keys::Ring;
+use wafleet_protocol::command::SessionLimits;
 use wafleet_protocol::id::WorkerId;
 use wafleet_protocol::signing::Keyring;
 
-use crate::media::{Guard, Kept, Limits};
+use crate::media::{Guard, Kept, Limits as MediaLimits};
+use crate::pacing::Limits;
 
 /// What one setting is called, what it falls back to, and what it is for.
 #[derive(Debug)]
@@ -172,6 +174,39 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("qr_generations_per_hour", Some("5"), false, "QR generations a workspace may use up in an hour, 1 to 100"),
     setting("control_per_minute", Some("100"), false, "session.* commands per signing key and minute, 1 to 100000"),
+    setting("messages_per_minute", Some("20"), false, "messages a session sends in any minute; 1 to 10000000"),
+    setting("messages_per_hour", Some("500"), false, "messages a session sends in any hour; 1 to 10000000"),
+    setting("messages_per_day", Some("5000"), false, "messages a session sends in any 24 hours; 1 to 10000000"),
+    setting(
+        "urgent_reserve_percent",
+        Some("25"),
+        false,
+        "what urgent messages may use above these three, in percent of them, 0 to 100",
+    ),
+    setting(
+        "cold_contacts_per_day",
+        Some("50"),
+        false,
+        "first messages of a session in any 24 hours to contacts it never exchanged one with; 0 to 10000000",
+    ),
+    setting(
+        "number_checks_per_hour",
+        Some("60"),
+        false,
+        "look-ups of a session in any hour of numbers that may not be on WhatsApp; 0 to 10000000",
+    ),
+    setting(
+        "contact_messages_per_minute",
+        Some("10"),
+        false,
+        "messages a session sends in any minute to one contact or group; 1 to 10000000",
+    ),
+    setting(
+        "warm_up_days",
+        Some("7"),
+        false,
+        "days in which the limits of a newly linked number grow from a tenth to the whole; 0 to 365",
+    ),
     setting("dead_letter_days", Some("14"), false, "days a dead letter stays in the archive, 1 to 365"),
     setting(
         "cloud_url",
@@ -332,7 +367,7 @@ pub struct Config {
     /// Where saved profiles go instead of into the database.
     pub object_store: Option<ObjectStore>,
     /// What files may be fetched.
-    pub media: Limits,
+    pub media: MediaLimits,
     /// What is kept of received files.
     pub kept: Kept,
     /// Where the heartbeat file goes.
@@ -353,6 +388,8 @@ pub struct Config {
     pub qr_generations_per_hour: u32,
     /// `session.*` commands per key and minute.
     pub control_per_minute: u32,
+    /// What a session may send, unless it has limits of its own.
+    pub(crate) limits: Limits,
     /// How long a dead letter stays in the archive.
     pub dead_letter_retention: Duration,
     /// Meta's Cloud API.
@@ -402,6 +439,7 @@ impl Config {
         let drain = Duration::from_secs(check.number("drain_secs", 1..=600));
         let qr_generations_per_hour = check.number("qr_generations_per_hour", 1..=100) as u32;
         let control_per_minute = check.number("control_per_minute", 1..=100_000) as u32;
+        let limits = check.limits();
         let dead_letter_retention = Duration::from_secs(check.number("dead_letter_days", 1..=365) * 24 * 3600);
         let cloud = check.cloud();
         match (amqp, redis, database_url, keyring, worker_id, browser, cloud, check.problems.is_empty()) {
@@ -438,6 +476,7 @@ impl Config {
                 browser,
                 qr_generations_per_hour,
                 control_per_minute,
+                limits,
                 dead_letter_retention,
                 cloud,
             }),
@@ -704,7 +743,7 @@ impl Check<'_> {
         Ring::parse(&text).map_err(|error| self.problems.push(format!("profile_keys_file {path}: {error}"))).ok()
     }
 
-    fn media(&mut self) -> Limits {
+    fn media(&mut self) -> MediaLimits {
         let mut allowed = Vec::new();
         for text in self.settings.get("media_allowed_networks").unwrap_or_default().split_whitespace() {
             match text.parse() {
@@ -716,7 +755,7 @@ impl Check<'_> {
         if !["on", "off"].contains(&http.as_str()) {
             self.problems.push(format!("media_http must be on or off, not {http:?}"));
         }
-        Limits {
+        MediaLimits {
             dir: PathBuf::from(self.text("media_dir")),
             bytes: self.number("media_mb", 1..=2_000) * 1_000_000,
             document_bytes: self.number("media_document_mb", 1..=2_000) * 1_000_000,
@@ -773,6 +812,21 @@ impl Check<'_> {
     fn worker_id(&mut self) -> Option<WorkerId> {
         let name = self.settings.get("worker_id").map_or_else(default_worker_id, str::to_owned);
         name.parse().map_err(|error| self.problems.push(format!("worker_id: {error}"))).ok()
+    }
+
+    fn limits(&mut self) -> Limits {
+        let most = u64::from(SessionLimits::MOST);
+        Limits {
+            per_minute: self.number("messages_per_minute", 1..=most) as u32,
+            per_hour: self.number("messages_per_hour", 1..=most) as u32,
+            per_day: self.number("messages_per_day", 1..=most) as u32,
+            urgent_reserve_percent: self.number("urgent_reserve_percent", 0..=100) as u32,
+            cold_per_day: self.number("cold_contacts_per_day", 0..=most) as u32,
+            checks_per_hour: self.number("number_checks_per_hour", 0..=most) as u32,
+            contact_per_minute: self.number("contact_messages_per_minute", 1..=most) as u32,
+            warm_up_days: self.number("warm_up_days", 0..=365) as u32,
+            weight: 100,
+        }
     }
 
     fn cloud(&mut self) -> Option<Cloud> {

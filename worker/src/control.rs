@@ -20,11 +20,12 @@ use wafleet_protocol::topology;
 
 use crate::broker::consumer::{Reader, Source};
 use crate::broker::topology::ensure;
+use crate::budget;
 use crate::database::{Audit, Desired, SessionRow};
 use crate::events::EventSink;
 use crate::intake::{self, Begun, Examined, IntakeError, Order, Place};
 use crate::logging::chain;
-use crate::session::health_score;
+use crate::session::connection_score;
 use crate::settle::{Outcome, settle};
 use crate::world::World;
 
@@ -123,7 +124,12 @@ async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(),
             ErrorCode::UnknownSession,
             "this workspace has no such session: start it first",
         )),
-        (Command::SessionStatus, Some(known)) => Outcome::Succeeded(Some(stands(&known))),
+        (Command::SessionStatus, Some(known)) => Outcome::Succeeded(Some(stands_with_budget(world, &known).await?)),
+        (Command::SessionLimits(limits), Some(known)) => {
+            world.database.limit(session, limits).await?;
+            audit(world, &order, "session.limited").await?;
+            Outcome::Succeeded(Some(stands_with_budget(world, &known).await?))
+        }
         (Command::SessionStop, Some(known)) => {
             world.database.want_stopped(workspace, session).await?;
             audit(world, &order, "session.stopped").await?;
@@ -212,10 +218,11 @@ async fn start(
                 since: Timestamp::from_unix_ms(world.clock.unix_ms()),
                 cause: Cause::Command,
                 attempt: 0,
-                health: Health { score: 50, degraded: false, restricted: None, moving: false },
+                health: Health { score: 50, degraded: false, restricted: None, moving: false, parts: None },
                 phone: None,
                 lid: None,
                 name: None,
+                budget: None,
             })
         },
         |known| stands(&known),
@@ -304,6 +311,23 @@ async fn audit(world: &World, order: &Order, action: &str) -> Result<(), IntakeE
     Ok(())
 }
 
+/// How a session stands, with what it has sent and may send. Without Redis, what it has sent is not known and not told.
+async fn stands_with_budget(world: &World, row: &SessionRow) -> Result<ResultData, IntakeError> {
+    let known = world.database.acquaintance(&row.session_id, None).await?;
+    let limits = world.config.limits.with(&known.limits);
+    let budget = match budget::spent(&world.leases, &row.session_id).await {
+        Ok(spent) => Some(spent.standing(&limits, known.linked_for_secs, world.clock.unix_ms())),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "what the session has sent is not known");
+            None
+        }
+    };
+    Ok(match stands(row) {
+        ResultData::Session(session) => ResultData::Session(SessionStatusChanged { budget, ..session }),
+        other => other,
+    })
+}
+
 /// How a session stands, from its row.
 fn stands(row: &SessionRow) -> ResultData {
     let status = row.status.parse().unwrap_or(SessionStatus::Initializing);
@@ -319,13 +343,15 @@ fn stands(row: &SessionRow) -> ResultData {
         cause,
         attempt: row.attempt,
         health: Health {
-            score: health_score(status, row.attempt),
+            score: connection_score(status, row.attempt),
             degraded: row.attempt > 0,
             restricted: None,
             moving: cause == Cause::Released,
+            parts: None,
         },
         phone: row.phone.as_deref().filter(|_| status == SessionStatus::Connected).map(Into::into),
         lid: None,
         name: None,
+        budget: None,
     })
 }

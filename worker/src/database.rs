@@ -4,6 +4,7 @@
 
 mod audit;
 mod cloud;
+mod contacts;
 mod dead_letters;
 mod ledger;
 mod media;
@@ -20,6 +21,7 @@ use sqlx::{MySql, MySqlPool};
 
 pub(crate) use audit::Audit;
 pub(crate) use cloud::{Binding, CloudCommand, CloudNumber, Role};
+pub(crate) use contacts::ContactKey;
 pub(crate) use dead_letters::{ArchivedLetter, Decision, LetterFilter, LetterState, PreparedReplay};
 pub(crate) use ledger::{Acceptance, CommandRecord, Ending, FinalState, Late, Signer};
 pub(crate) use media::{Heard, MediaEnd, MediaRow};
@@ -71,10 +73,11 @@ impl Database {
     /// # Errors
     /// The database is away, or `wafleet migrate up` has not been run.
     pub(crate) async fn check(&self) -> Result<(), DatabaseError> {
-        sqlx::query("SELECT session_id, fence, relocations FROM wafleet_sessions LIMIT 1")
+        sqlx::query("SELECT session_id, fence, relocations, limits FROM wafleet_sessions LIMIT 1")
             .fetch_optional(&self.pool)
             .await?;
         sqlx::query("SELECT number_id FROM wafleet_cloud_numbers LIMIT 1").fetch_optional(&self.pool).await?;
+        sqlx::query("SELECT session_id, contact FROM wafleet_contacts LIMIT 1").fetch_optional(&self.pool).await?;
         sqlx::query("SELECT command_id, crashes, cloud_ack FROM wafleet_commands LIMIT 1")
             .fetch_optional(&self.pool)
             .await?;

@@ -349,6 +349,11 @@ impl Leases {
         (self.redis.clone(), Arc::clone(&self.prefix))
     }
 
+    /// Where the budget of a session is kept.
+    pub(crate) fn budget_of(&self, session_id: &str) -> (ConnectionManager, String) {
+        (self.redis.clone(), format!("{}:sent:{session_id}", self.prefix))
+    }
+
     /// Shortens the wait of every worker's claim loop.
     pub(crate) async fn nudge(&self, session_id: &str) {
         let published: Result<u32, _> = self.redis.clone().publish(self.nudge_channel(), session_id).await;

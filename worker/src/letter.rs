@@ -19,6 +19,8 @@ use crate::broker::message::Message;
 pub(crate) const REPLAYED_BY_HEADER: &str = "x-wa-replayed-by";
 /// Which run of `wafleet dlq replay` a command comes from.
 pub(crate) const REPLAY_ID_HEADER: &str = "x-wa-replay-id";
+/// What the sender of a command that was put aside has been told: the code and the moment in unix seconds.
+pub(crate) const DEFERRED_HEADER: &str = "x-wa-deferred";
 /// The key that signed a command before an operator's key signed it again.
 pub(crate) const ORIGINAL_KEY_HEADER: &str = "x-wa-original-key";
 
@@ -170,9 +172,10 @@ pub(crate) fn dead(delivery: &Delivery, reason: &str, detail: &str, worker: &str
 }
 
 /// The same command, to come back to the same routing key after the tier's delay.
-pub(crate) fn retry(delivery: &Delivery, tier: RetryTier, attempt: u32) -> Message {
+pub(crate) fn retry(delivery: &Delivery, tier: RetryTier, attempt: u32, deferred: Option<String>) -> Message {
     let more =
         [(topology::RETRY_TIER_HEADER, tier.as_str().to_owned()), (topology::ATTEMPT_HEADER, attempt.to_string())];
+    let more = more.into_iter().chain(deferred.map(|told| (DEFERRED_HEADER, told)));
     Message {
         exchange: topology::RETRY,
         routing_key: delivery.routing_key.as_str().to_owned(),

@@ -12,11 +12,14 @@ mod execute;
 mod hearing;
 mod lanes;
 mod opening;
+mod pace;
 mod provider;
+mod score;
 mod sending;
 mod state;
 mod telling;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -35,22 +38,26 @@ use wafleet_protocol::id::{EventId, PhoneNumber, SessionId, WorkspaceId};
 use crate::broker::consumer::Reader;
 use crate::broker::outbox::Room;
 use crate::broker::publisher::Confirm;
-use crate::database::{Desired, SessionRow};
+use crate::database::{ContactKey, Desired, SessionRow};
 use crate::events::{Correlation, EmitError, EventSink};
 use crate::lease::Lease;
 use crate::logging::chain;
+use crate::pacing::Restricted;
 use crate::snapshot::Snapshots;
 use crate::world::World;
 use browser::{Farewell, Live};
 use copies::Copies;
 use execute::{Done, Follow, Job};
 use hearing::{Confirmed, Missed, Watermark};
-use lanes::read;
+use lanes::{Lanes, Tier};
 use opening::Opening;
+use pace::Pace;
+use score::Score;
 use state::{Effect, Input, State};
 use telling::Told;
 
 pub(crate) use cloud::channel as cloud_channel;
+pub(crate) use score::connection as connection_score;
 pub(crate) use state::End;
 pub(crate) use telling::message_id;
 
@@ -140,8 +147,7 @@ pub(crate) struct SessionActor {
     activity: watch::Sender<Activity>,
     /// The worker that shall go on with this session.
     taker: watch::Sender<Option<String>>,
-    urgent: Option<Reader>,
-    paced: Option<Reader>,
+    lanes: Lanes,
     /// Somebody wants the session to end, and a command is still being executed.
     leaving: Option<Request>,
     /// Since when the browser cannot send.
@@ -162,6 +168,13 @@ pub(crate) struct SessionActor {
     /// The task that fetches received media, while the page is connected, and what wakes it.
     receiving: Option<AbortOnDropHandle<()>>,
     media_news: Arc<tokio::sync::Notify>,
+    score: Score,
+    /// WhatsApp's restriction of the account, as the page says it.
+    restricted: Option<Restricted>,
+    /// Redis has what the page says of it.
+    restriction_noted: bool,
+    /// Contacts that are noted as met, or about to be.
+    met: HashSet<ContactKey>,
     incompatible: Option<Vec<String>>,
     pairing_phone: Option<PhoneNumber>,
     /// A pairing code that the page made and nobody was told yet, with its end if the page says it.
@@ -204,18 +217,19 @@ enum Happening {
     },
     Requested(Request),
     Delivery {
-        urgent: bool,
+        tier: Tier,
         delivery: Box<Delivery>,
     },
     ReaderOpened {
-        urgent: bool,
+        tier: Tier,
         reader: Reader,
     },
     ReaderBroken {
-        urgent: bool,
+        tier: Tier,
     },
     Executed(Done),
     CopyDue,
+    ScoreDue,
     Missed(Missed),
     Unread {
         reading: u64,
@@ -261,6 +275,7 @@ pub(crate) fn channel(
     let copies = Copies::new(world.config.safety_copy.filter(|_| snapshots.is_some()), Instant::now());
     let room = world.publisher.room();
     let watermark = Watermark::resume(row.watermark, world.clock.unix_secs());
+    let lanes = Lanes::new(room.clone());
     let actor = SessionActor {
         room,
         world,
@@ -274,8 +289,7 @@ pub(crate) fn channel(
         status,
         activity,
         taker,
-        urgent: None,
-        paced: None,
+        lanes,
         leaving: None,
         away_since: None,
         helped: false,
@@ -287,6 +301,10 @@ pub(crate) fn channel(
         waits_for_ledger: false,
         receiving: None,
         media_news: Arc::default(),
+        score: Score::default(),
+        restricted: None,
+        restriction_noted: false,
+        met: HashSet::new(),
         incompatible: None,
         pairing_phone: row.pairing_phone.as_deref().and_then(|phone| phone.parse().ok()),
         untold_code: None,
@@ -311,7 +329,7 @@ impl SessionActor {
     /// Runs the session until it ends on this worker. The lease is still held when this returns; the browser is gone.
     #[tracing::instrument(name = "session", skip_all, fields(session_id = %self.session, workspace_id = %self.workspace, epoch = self.lease.fence()))]
     pub(crate) async fn run(mut self) -> End {
-        self.open_reader(true, Duration::ZERO);
+        self.open_reader(Tier::Urgent, Duration::ZERO);
         self.went_away();
         let mut effects = self.state.start(Instant::now());
         loop {
@@ -331,6 +349,7 @@ impl SessionActor {
     async fn next(&mut self) -> Happening {
         let deadline = self.state.deadline();
         let closing = self.state.is_closing();
+        let score_due = self.score.due(self.status_now().health.score, Instant::now());
         let unread = self.watermark.due().filter(|_| self.state.is_online());
         let takes = !self.is_busy() && self.leaving.is_none() && !self.state.is_pausing();
         let copy_at = self.copies.at().filter(|_| takes && self.state.is_online());
@@ -349,15 +368,12 @@ impl SessionActor {
             Some(confirmed) = self.confirms.next(), if !self.confirms.is_empty() => Happening::Confirmed(confirmed),
             () = sleep_until(deadline) => Happening::Input(Input::Deadline),
             () = sleep_until(copy_at), if !closing => Happening::CopyDue,
+            () = sleep_until(score_due), if !closing => Happening::ScoreDue,
             () = sleep_until(unread) => Happening::PageArrived,
             Ok(()) = self.room.changed(), if !listens => Happening::Nothing,
-            delivery = read(&mut self.urgent), if takes && !closing => match delivery {
-                Some(delivery) => Happening::Delivery { urgent: true, delivery: Box::new(delivery) },
-                None => Happening::ReaderBroken { urgent: true },
-            },
-            delivery = read(&mut self.paced), if takes && !closing => match delivery {
-                Some(delivery) => Happening::Delivery { urgent: false, delivery: Box::new(delivery) },
-                None => Happening::ReaderBroken { urgent: false },
+            (tier, delivery) = self.lanes.next(), if takes && !closing => match delivery {
+                Some(delivery) => Happening::Delivery { tier, delivery: Box::new(delivery) },
+                None => Happening::ReaderBroken { tier },
             },
         }
     }
@@ -381,6 +397,10 @@ impl SessionActor {
                 self.copies.postponed(Instant::now()); // unless the state agrees
                 Some(Input::CopyDue)
             }
+            Happening::ScoreDue => {
+                self.look_at_health();
+                None
+            }
             Happening::Page(event) => self.page_event(*event).await,
             Happening::Opened(Ok(live)) if live.is_older() => self.opened(live, Input::OpenedOlder),
             Happening::Opened(Ok(live)) => self.opened(live, Input::Opened),
@@ -398,24 +418,18 @@ impl SessionActor {
                 }
             }
             Happening::Opened(Err(cause)) => Some(Input::OpenFailed { cause }),
-            Happening::Delivery { urgent, delivery } => {
-                self.execute(urgent, *delivery);
+            Happening::Delivery { tier, delivery } => {
+                self.execute(tier, *delivery);
                 None
             }
-            Happening::ReaderOpened { urgent, reader } => {
-                if urgent {
-                    self.urgent = Some(reader);
-                } else if self.reads_paced() {
-                    self.paced = Some(reader);
+            Happening::ReaderOpened { tier, reader } => {
+                if self.reads(tier) {
+                    self.lanes.put(tier, reader);
                 }
                 None
             }
-            Happening::ReaderBroken { urgent } => {
-                let broken = if urgent { &mut self.urgent } else { &mut self.paced };
-                *broken = None;
-                if urgent || self.reads_paced() {
-                    self.open_reader(urgent, RETRY_PAUSE);
-                }
+            Happening::ReaderBroken { tier } => {
+                self.reopen(tier, RETRY_PAUSE);
                 None
             }
             Happening::Executed(done) => {
@@ -465,7 +479,7 @@ impl SessionActor {
                         "the browser has been away for long; messages may go by the session's Cloud API number"
                     );
                     self.helped = true;
-                    self.open_reader(false, Duration::ZERO);
+                    self.open_page_lanes();
                 }
                 None
             }
@@ -475,7 +489,7 @@ impl SessionActor {
         input.map(|input| self.state.step(input, Instant::now())).unwrap_or_default()
     }
 
-    fn job(&self, urgent: bool) -> Job {
+    fn job(&self, tier: Tier) -> Job {
         Job {
             world: self.world.clone(),
             sink: Arc::clone(&self.sink),
@@ -488,13 +502,19 @@ impl SessionActor {
             browser: true,
             away: self.away_since.map_or(Duration::ZERO, |since| since.elapsed()),
             status: self.status_now(),
-            urgent,
+            tier,
+            pace: Pace::default(),
         }
     }
 
     /// Whether the paced lanes are to be read: the browser can send, or a Cloud API number helps out.
     fn reads_paced(&self) -> bool {
         self.state.is_online() || self.helped
+    }
+
+    /// Whether this tier is to be read.
+    fn reads(&self, tier: Tier) -> bool {
+        !tier.needs_a_sender() || self.reads_paced()
     }
 
     fn is_busy(&self) -> bool {
@@ -505,21 +525,22 @@ impl SessionActor {
         self.activity.send_replace(Activity { busy, since: Instant::now() });
     }
 
-    fn execute(&mut self, urgent: bool, delivery: Delivery) {
+    fn execute(&mut self, tier: Tier, delivery: Delivery) {
         self.set_busy(true);
         self.copies.active(Instant::now());
-        let job = self.job(urgent);
+        let job = self.job(tier);
         self.work.spawn(async move { Happening::Executed(job.run(delivery).await) });
     }
 
     async fn executed(&mut self, done: Done) -> Option<Input> {
         self.set_busy(false);
         self.copies.active(Instant::now());
+        self.keep_pace(&done);
         match done.follow {
             Follow::Nothing => None,
             Follow::Unlink(order) => {
                 self.set_busy(true);
-                let job = self.job(done.urgent);
+                let job = self.job(done.tier);
                 self.work.spawn(async move { Happening::Executed(job.unlink(*order).await) });
                 Some(Input::Unlinking)
             }
@@ -527,12 +548,12 @@ impl SessionActor {
             Follow::LoggedOut => Some(Input::LoggedOut),
             Follow::ReopenLane => {
                 // The delivery could not be settled: its channel is closed, so that the broker puts it back in order.
-                let broken = if done.urgent { &mut self.urgent } else { &mut self.paced };
-                *broken = None;
-                if done.urgent || self.reads_paced() {
-                    let pause = if self.state.is_online() { RETRY_PAUSE } else { HELD_PAUSE };
-                    self.open_reader(done.urgent, pause);
-                }
+                let pause = if self.state.is_online() { RETRY_PAUSE } else { HELD_PAUSE };
+                self.reopen(done.tier, pause);
+                None
+            }
+            Follow::Park { until } => {
+                self.park(done.tier, until);
                 None
             }
             Follow::Leave { to } => {
@@ -599,17 +620,6 @@ impl SessionActor {
         };
         let _ = tokio::time::timeout(Duration::from_secs(5), drain).await;
     }
-}
-
-/// 100 when connected, less by 20 for each rung of the ladder; a session that is not connected has at most 50. Quietness
-/// costs nothing.
-pub(crate) fn health_score(status: SessionStatus, attempt: u32) -> u8 {
-    let base = match status {
-        SessionStatus::Connected => 100,
-        SessionStatus::Failed | SessionStatus::LoggedOut => 0,
-        _ => 50,
-    };
-    u8::try_from(u32::from(100u8).min(base).saturating_sub(20 * attempt)).unwrap_or(0)
 }
 
 async fn page_event(live: &mut Option<Live>) -> Option<PageEvent> {

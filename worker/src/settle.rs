@@ -1,11 +1,15 @@
 //! The end of an attempt: record it, tell it, and only then acknowledge.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, CommandResult, Event, Outcome as EventOutcome, ResultData};
 use wafleet_protocol::id::EventId;
 use wafleet_protocol::timestamp::Timestamp;
 use wafleet_protocol::topology::RetryTier;
 
+use crate::broker::message::Message;
 use crate::database::{Ending, FinalState};
 use crate::events::{EmitError, EventSink};
 use crate::intake::{IntakeError, Order, acknowledge, result_id};
@@ -74,14 +78,90 @@ pub(crate) async fn settle(
                 .rev()
                 .find(|tier| tier.delay().as_secs() <= wait)
                 .unwrap_or(RetryTier::FiveSeconds);
-            // Told once for each moment it is deferred to, however often it comes back before.
-            let moment = until.unix_secs().to_string();
-            let id =
-                EventId::derive(until.unix_ms(), &["command.deferred", order.verified.message_id.as_str(), &moment]);
-            let result = result(order, EventOutcome::Deferred, Some(until), Some(error), None);
-            sink.emit(id, Event::CommandResult(result), order.correlation())?.wait().await?;
-            put_aside(world, sink, order, tier, order.attempts()).await
+            let told = Told { code: error.code, until: until.unix_secs() };
+            let told =
+                told_before(order).filter(|before| before.covers(&told, world.clock.unix_secs())).unwrap_or(told);
+            tell_deferred(world, sink, order, error, until).await?;
+            let retry = letter::retry(&order.delivery, tier, order.attempts(), Some(told.to_string()));
+            send_round(world, sink, order, retry).await
         }
+    }
+}
+
+/// Tells that a command waits until a moment, unless its sender knows that it waits for this cause.
+///
+/// # Errors
+/// [`IntakeError`]: it is not told, and the delivery is still unacknowledged.
+pub(crate) async fn tell_deferred(
+    world: &World,
+    sink: &EventSink,
+    order: &Order,
+    error: CommandError,
+    until: Timestamp,
+) -> Result<(), IntakeError> {
+    let told = Told { code: error.code, until: until.unix_secs() };
+    let now = world.clock.unix_secs();
+    let known = told_before(order).is_some_and(|before| before.covers(&told, now));
+    if known || !world.deferrals.is_news(&order.record.command_id, &told, now) {
+        return Ok(());
+    }
+    let moment = until.unix_secs().to_string();
+    let id = EventId::derive(until.unix_ms(), &["command.deferred", order.verified.message_id.as_str(), &moment]);
+    let result = result(order, EventOutcome::Deferred, Some(until), Some(error), None);
+    sink.emit(id, Event::CommandResult(result), order.correlation())?.wait().await?;
+    Ok(())
+}
+
+/// What the sender of a command was told of its waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    code: ErrorCode,
+    /// Unix seconds.
+    until: u64,
+}
+
+impl Told {
+    /// Saying the other one would be no news: the same cause, and the moment that was told has not come. The end of a
+    /// restriction may not be known, so its moment is only when it is looked at again.
+    fn covers(&self, other: &Self, now: u64) -> bool {
+        self.code == other.code && (self.until > now || self.code == ErrorCode::AccountRestricted)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (code, until) = text.split_once(' ')?;
+        Some(Self { code: serde_json::from_value(code.into()).ok()?, until: until.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.code, self.until)
+    }
+}
+
+/// What the copy says that was put aside.
+fn told_before(order: &Order) -> Option<Told> {
+    letter::text_header(&order.delivery.properties, letter::DEFERRED_HEADER).and_then(|text| Told::parse(&text))
+}
+
+/// What was told of commands that wait at the head of their lane. Bounded: what is forgotten is told again under the same
+/// event id, or another moment.
+#[derive(Debug, Default)]
+pub(crate) struct Deferrals(Mutex<HashMap<String, Told>>);
+
+impl Deferrals {
+    const REMEMBERED: usize = 4096;
+
+    fn is_news(&self, command_id: &str, told: &Told, now: u64) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(command_id).is_some_and(|before| before.covers(told, now)) {
+            return false;
+        }
+        if known.len() >= Self::REMEMBERED {
+            known.clear();
+        }
+        known.insert(command_id.to_owned(), told.clone());
+        true
     }
 }
 
@@ -128,8 +208,13 @@ async fn put_aside(
     tier: RetryTier,
     attempt: u32,
 ) -> Result<(), IntakeError> {
+    send_round(world, sink, order, letter::retry(&order.delivery, tier, attempt, None)).await
+}
+
+/// Puts a copy on its way in the place of the delivery.
+async fn send_round(world: &World, sink: &EventSink, order: &Order, copy: Message) -> Result<(), IntakeError> {
     sink.prove()?; // else the broker has given it to the next owner, and a second copy would be on its way
-    world.publisher.publish(letter::retry(&order.delivery, tier, attempt)).await?;
+    world.publisher.publish(copy).await?;
     world.database.put_back(&order.record, &world.process).await?;
     acknowledge(&order.delivery).await
 }
@@ -149,5 +234,31 @@ fn result(
         error,
         provider: order.provider,
         data,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_waits_on_for_the_same_cause_is_told_once() {
+        let (now, later) = (1_795_000_000, 1_795_000_600);
+        let told = |code, until| Told { code, until };
+        let cases = [
+            (told(ErrorCode::RateLimited, later), told(ErrorCode::RateLimited, later + 60), false),
+            (told(ErrorCode::RateLimited, later), told(ErrorCode::AccountRestricted, later), true),
+            (told(ErrorCode::RateLimited, 1), told(ErrorCode::RateLimited, later), true),
+        ];
+        for (before, next, news) in cases {
+            let deferrals = Deferrals::default();
+            assert!(deferrals.is_news("c1", &before, now));
+            assert_eq!(deferrals.is_news("c1", &next, now), news, "{before} then {next}");
+            assert!(deferrals.is_news("c2", &next, now), "another command");
+            assert_eq!(Told::parse(&before.to_string()), Some(before));
+        }
+        for text in ["", "rate_limited", "rate_limited x", "sunny 7"] {
+            assert_eq!(Told::parse(text), None, "{text:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use wafleet_protocol::event::{Envelope, Event, MediaOutcome};
+use wafleet_protocol::event::{Budget, Envelope, Event, MediaOutcome, ResultData, Used};
 
 /// One line for one event. Shows what the person asked for, so it may hold a number or a text.
 pub fn sentence(envelope: &Envelope) -> String {
@@ -49,7 +49,11 @@ pub fn happening(event: &Event) -> String {
         Event::CommandResult(result) => {
             let why =
                 result.error.as_ref().map(|error| format!(": {} – {}", error.code, error.message)).unwrap_or_default();
-            format!("{} {}{why}", result.command_type, result.outcome.as_str())
+            let budget = match &result.data {
+                Some(ResultData::Session(told)) => told.budget.as_ref().map(spending).unwrap_or_default(),
+                _ => String::new(),
+            };
+            format!("{} {}{why}{budget}", result.command_type, result.outcome.as_str())
         }
         Event::MessageMedia(told) => match &told.outcome {
             MediaOutcome::Available { object, size, .. } => {
@@ -59,6 +63,25 @@ pub fn happening(event: &Event) -> String {
         },
         Event::RuntimeIncompatible(told) => format!("the page lacks {}", told.missing.join(", ")),
     }
+}
+
+/// What a session has sent, of what it may.
+fn spending(budget: &Budget) -> String {
+    let used = |what: &str, used: &Used| format!("\n    {what:<24} {} of {}", used.used, used.limit);
+    let mut lines = [
+        used("messages, last minute", &budget.minute),
+        used("messages, last hour", &budget.hour),
+        used("messages, last day", &budget.day),
+        used("new contacts, last day", &budget.cold_day),
+        used("number checks, last hour", &budget.checks_hour),
+        format!("\n    warmed up                {} %", budget.warmth_percent),
+        format!("\n    weight in campaigns      {} %", budget.weight),
+    ]
+    .concat();
+    if let Some(next) = &budget.next_at {
+        lines.push_str(&format!("\n    next message at          {}", json_text(next)));
+    }
+    lines
 }
 
 fn json_text(value: &impl serde::Serialize) -> String {

@@ -85,6 +85,7 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
         link,
         counters,
         clock: Clock::new(),
+        deferrals: Arc::default(),
         process: format!("{}#{:016x}", config.worker_id, rand::random::<u64>()).into(),
         others: Arc::default(),
         objects,

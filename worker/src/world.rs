@@ -15,6 +15,7 @@ use crate::lease::Leases;
 use crate::leash::Leash;
 use crate::media::Downloads;
 use crate::objects::Objects;
+use crate::settle::Deferrals;
 
 /// Handles to the world outside. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub(crate) struct World {
     pub(crate) link: Link,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Clock,
+    pub(crate) deferrals: Arc<Deferrals>,
     /// This process, told from an earlier one of the same worker id.
     pub(crate) process: Arc<str>,
     /// Other workers are there, as far as the claim loop knows.

@@ -89,7 +89,7 @@ impl CommandError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ResultData {
-    /// Of `session.start`, `session.status`, `session.stop`, `session.logout`: how the session stands.
+    /// Of `session.start`, `session.status`, `session.stop`, `session.logout`, `session.limits`: how the session stands.
     Session(SessionStatusChanged),
     /// Of `session.link_code`: the code to be typed into the phone.
     Code(SessionCode),

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::budget::Budget;
 use crate::personal::Personal;
 use crate::timestamp::Timestamp;
 
@@ -165,6 +166,9 @@ pub struct SessionStatusChanged {
     pub lid: Option<Personal>,
     /// The own display name.
     pub name: Option<Personal>,
+    /// What it has sent and may send; in the results of `session.status` and `session.limits` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 /// How well a session does beside its status.
@@ -179,6 +183,27 @@ pub struct Health {
     pub restricted: Option<Restriction>,
     /// Is being moved to another worker.
     pub moving: bool,
+    /// What the score is made of, if the session's owner says so. The score is the least of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<HealthParts>,
+}
+
+/// What a health score is made of, each from 0 (useless) to 100 (perfect). Only the last half hour counts (for the connection
+/// the last hour), and a quiet session has 100 of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HealthParts {
+    /// How stable the connection is.
+    #[schemars(range(max = 100))]
+    pub connection: u8,
+    /// How soon WhatsApp acknowledges.
+    #[schemars(range(max = 100))]
+    pub acks: u8,
+    /// How many sends end well.
+    #[schemars(range(max = 100))]
+    pub sends: u8,
+    /// Whether WhatsApp restricts the account.
+    #[schemars(range(max = 100))]
+    pub restriction: u8,
 }
 
 /// A restriction that WhatsApp put on the account.

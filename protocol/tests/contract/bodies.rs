@@ -309,6 +309,24 @@ fn misfilled() -> Vec<Case> {
             "data.to",
         ),
         field(
+            "a limit of nothing at all",
+            "session.limits",
+            text(r#"{"type":"session.limits","version":1,"data":{"per_minute":0}}"#),
+            "data.per_minute",
+        ),
+        field(
+            "a limit as text",
+            "session.limits",
+            text(r#"{"type":"session.limits","version":1,"data":{"per_day":"100"}}"#),
+            "data.per_day",
+        ),
+        field(
+            "a misspelt limit",
+            "session.limits",
+            text(r#"{"type":"session.limits","version":1,"data":{"per_minutes":10}}"#),
+            "data.per_minutes",
+        ),
+        field(
             "a pairing phone as a number",
             "session.start",
             text(r#"{"type":"session.start","version":1,"data":{"pairing_phone":4915112345678}}"#),

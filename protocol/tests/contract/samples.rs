@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use wafleet_protocol::command::{
     Action, Archive, AskGroup, Block, Card, CardDetails, Check, CloudWebhook, Command, Contacts, Content, Degrees,
     Delete, Edit, Forward, History, ListChats, ListContacts, ListGroups, Location, Media, MessageSend, Mute,
-    PasskeyAssertion, PasskeyResponse, PinChat, Poll, React, Recording, Route, Seen, SessionLinkCode, SessionMove,
-    SessionPasskeyAnswer, SessionProvider, SessionStart, SetPresence, Star, Template, Text, Typing,
+    PasskeyAssertion, PasskeyResponse, PinChat, Poll, React, Recording, Route, Seen, SessionLimits, SessionLinkCode,
+    SessionMove, SessionPasskeyAnswer, SessionProvider, SessionStart, SetPresence, Star, Template, Text, Typing,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
-    AckName, Authoritative, CallReceived, Cause, ChatPage, ChatSummary, CommandError, CommandResult, ContactChecked,
-    ContactPage, ContactSummary, Envelope, Event, GroupInfo, GroupPage, GroupSummary, Health, HistoryPage,
-    MediaFailure, MediaOutcome, Medium, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction,
-    MessageRevoked, MessageSent, MessageSource, MessageWaiting, Outcome, Participant, PasskeyDescriptor,
-    PasskeyRequest, PastMessage, Place, PollVote, PresenceState, PresenceUpdate, Question, Quoted, Restriction,
-    ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr, SessionStatus,
-    SessionStatusChanged, VisitingCard,
+    AckName, Authoritative, Budget, CallReceived, Cause, ChatPage, ChatSummary, CommandError, CommandResult,
+    ContactChecked, ContactPage, ContactSummary, Envelope, Event, GroupInfo, GroupPage, GroupSummary, Health,
+    HealthParts, HistoryPage, MediaFailure, MediaOutcome, Medium, Message, MessageAck, MessageEdited, MessageMedia,
+    MessageReaction, MessageRevoked, MessageSent, MessageSource, MessageWaiting, Outcome, Participant,
+    PasskeyDescriptor, PasskeyRequest, PastMessage, Place, PollVote, PresenceState, PresenceUpdate, Question, Quoted,
+    Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr,
+    SessionStatus, SessionStatusChanged, Used, VisitingCard,
 };
 use wafleet_protocol::id::{ChatId, CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
@@ -129,7 +129,30 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
     ];
     commands.extend(contents());
     commands.extend(actions());
+    commands.extend(limits());
     commands
+}
+
+/// Limits of a session's own: none, and one of each.
+fn limits() -> [(&'static str, Command, Option<Metadata>); 2] {
+    [
+        ("session.limits", Command::SessionLimits(SessionLimits::default()), None),
+        (
+            "session.limits-own",
+            Command::SessionLimits(SessionLimits {
+                per_minute: Some(10),
+                per_hour: Some(200),
+                per_day: Some(1000),
+                urgent_reserve_percent: Some(50),
+                cold_per_day: Some(0),
+                checks_per_hour: Some(20),
+                contact_per_minute: Some(6),
+                warm_up_days: Some(0),
+                weight: Some(50),
+            }),
+            None,
+        ),
+    ]
 }
 
 /// Everything that is asked of a session besides sending.
@@ -404,7 +427,7 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
         ),
     ];
     // These came later, and what was written once keeps its number.
-    let later = kinds().into_iter().chain(changes()).chain(pages());
+    let later = kinds().into_iter().chain(changes()).chain(pages()).chain(paces());
     let numbered = (1..).zip(events).chain((19..).zip(later));
     numbered.map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
 }
@@ -595,6 +618,17 @@ fn pages() -> Vec<(&'static str, Event)> {
         .collect()
 }
 
+/// How a session does, and what it has sent.
+fn paces() -> [(&'static str, Event); 2] {
+    [
+        ("session.status-health", Event::SessionStatus(slow())),
+        (
+            "command.result-session-budget",
+            result("session.limits", Outcome::Succeeded, None, None, Some(ResultData::Session(budgeted()))),
+        ),
+    ]
+}
+
 fn checked() -> ContactChecked {
     ContactChecked {
         on_whatsapp: true,
@@ -634,7 +668,7 @@ fn at(unix_ms: u64) -> Timestamp {
 }
 
 fn healthy() -> Health {
-    Health { score: 100, degraded: false, restricted: None, moving: false }
+    Health { score: 100, degraded: false, restricted: None, moving: false, parts: None }
 }
 
 fn starting() -> SessionStatusChanged {
@@ -648,6 +682,26 @@ fn starting() -> SessionStatusChanged {
         phone: None,
         lid: None,
         name: None,
+        budget: None,
+    }
+}
+
+fn budgeted() -> SessionStatusChanged {
+    let used = |used, limit| Used { used, limit };
+    SessionStatusChanged {
+        budget: Some(Budget {
+            minute: used(20, 20),
+            hour: used(121, 500),
+            day: used(733, 5000),
+            cold_day: used(12, 50),
+            checks_hour: used(3, 60),
+            urgent_reserve_percent: 25,
+            contact_per_minute: 10,
+            warmth_percent: 100,
+            weight: 100,
+            next_at: Some(at(1_795_000_030_000)),
+        }),
+        ..connected()
     }
 }
 
@@ -665,6 +719,19 @@ fn connected() -> SessionStatusChanged {
     }
 }
 
+fn slow() -> SessionStatusChanged {
+    SessionStatusChanged {
+        previous: Some(SessionStatus::Connected),
+        cause: Cause::Health,
+        health: Health {
+            score: 62,
+            parts: Some(HealthParts { connection: 90, acks: 62, sends: 95, restriction: 100 }),
+            ..healthy()
+        },
+        ..connected()
+    }
+}
+
 fn restricted() -> SessionStatusChanged {
     SessionStatusChanged {
         previous: Some(SessionStatus::Connected),
@@ -674,6 +741,7 @@ fn restricted() -> SessionStatusChanged {
             degraded: true,
             restricted: Some(Restriction { kind: "REACHOUT_TIMELOCK".to_owned(), until: Some(at(1_795_086_400_000)) }),
             moving: true,
+            parts: None,
         },
         ..connected()
     }

@@ -49,6 +49,14 @@ impl WorkerBuilder {
             ("WAFLEET_MEDIA_DIR", fleet.scratch().join("media").display().to_string()),
             ("WAFLEET_WORKER_ID", name.to_owned()),
             ("WAFLEET_CHROMIUM_SANDBOX", sandbox.to_owned()),
+            // Tests send as fast as they can, all to people they never wrote to; those about pacing set their own.
+            ("WAFLEET_MESSAGES_PER_MINUTE", "100000".to_owned()),
+            ("WAFLEET_MESSAGES_PER_HOUR", "1000000".to_owned()),
+            ("WAFLEET_MESSAGES_PER_DAY", "1000000".to_owned()),
+            ("WAFLEET_COLD_CONTACTS_PER_DAY", "1000000".to_owned()),
+            ("WAFLEET_NUMBER_CHECKS_PER_HOUR", "1000000".to_owned()),
+            ("WAFLEET_CONTACT_MESSAGES_PER_MINUTE", "100000".to_owned()),
+            ("WAFLEET_WARM_UP_DAYS", "0".to_owned()),
             ("WAFLEET_LOG", "info,wafleet=debug,wafleet_browser=debug".to_owned()),
             ("WAFLEET_LOG_FORMAT", "text".to_owned()),
         ];

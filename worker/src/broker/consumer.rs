@@ -1,6 +1,7 @@
 //! The consuming connection, and the readers that others open on it.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -159,22 +160,27 @@ impl Reader {
     /// The next delivery, from the first source that has one. `None`: drop the reader, because it is broken or because
     /// nothing may be taken for now. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Delivery> {
-        let Self { consumers, room, .. } = self;
-        let delivery = std::future::poll_fn(|context| {
-            for consumer in consumers.iter_mut() {
-                match consumer.poll_next_unpin(context) {
-                    std::task::Poll::Ready(Some(Ok(delivery))) => return std::task::Poll::Ready(Some(delivery)),
-                    // An error, or the end: the broker cancelled it, or the channel is closed.
-                    std::task::Poll::Ready(_) => return std::task::Poll::Ready(None),
-                    std::task::Poll::Pending => {}
-                }
-            }
-            std::task::Poll::Pending
-        });
+        let mut room = self.room.clone();
         tokio::select! {
             biased;
             _ = room.wait_for(|room| *room != Room::Free) => None,
-            delivery = delivery => delivery,
+            delivery = std::future::poll_fn(|context| self.poll(context)) => delivery,
         }
+    }
+
+    /// As [`next`](Self::next), for whoever polls several readers and wakes by itself when the room changes.
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        if *self.room.borrow() != Room::Free {
+            return Poll::Ready(None);
+        }
+        for consumer in &mut self.consumers {
+            match consumer.poll_next_unpin(context) {
+                Poll::Ready(Some(Ok(delivery))) => return Poll::Ready(Some(delivery)),
+                // An error, or the end: the broker cancelled it, or the channel is closed.
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
     }
 }

@@ -10,6 +10,7 @@ use wafleet_protocol::id::{CommandId, PhoneNumber, SessionId, WorkerId, Workspac
 use wafleet_protocol::lane::Lane;
 
 use super::client::{Client, Events};
+use super::limits::LimitOptions;
 use super::{Target, Waiting};
 use crate::config::{Config, Erasing, Settings};
 use crate::database::{Database, Erasure};
@@ -75,6 +76,19 @@ pub(super) enum SessionCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Give a session limits of its own in place of those it had, and tell what it has sent of them. Without options it
+    /// follows the fleet's settings again.
+    #[command(
+        after_help = "Example:\n  wafleet session limits shop --workspace 1 --per-minute 10 --cold-per-day 20 --warm-up-days 0"
+    )]
+    Limits {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        limits: LimitOptions,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
     /// Erase what was saved of a stopped session: its own key is destroyed, which makes every copy of its profiles
     /// unreadable, and its snapshots, their objects and its directory on this machine are deleted. Other machines delete
     /// theirs when a worker starts there. Cannot be undone; the phone has to link again.
@@ -111,6 +125,9 @@ pub(super) async fn run(command: SessionCommand, settings: &Settings) -> anyhow:
             (target, waiting, Command::SessionStart(SessionStart { pairing_phone }), until)
         }
         SessionCommand::Status { target, waiting } => (target, waiting, Command::SessionStatus, Until::Result),
+        SessionCommand::Limits { target, limits, waiting } => {
+            (target, waiting, Command::SessionLimits(limits.into()), Until::Result)
+        }
         SessionCommand::Stop { target, waiting } => (target, waiting, Command::SessionStop, Until::Result),
         SessionCommand::Logout { target, waiting } => (target, waiting, Command::SessionLogout, Until::Result),
         SessionCommand::Move { target, to, waiting } => {

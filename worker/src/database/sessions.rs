@@ -266,6 +266,19 @@ impl Database {
         Ok(true)
     }
 
+    /// Writes the health score for the host's page.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn write_health(&self, session_id: &str, fence: u64, score: u8) -> Result<(), DatabaseError> {
+        let update = "UPDATE whatsapp_sessions SET health_score = ?, updated_at = UTC_TIMESTAMP(3) WHERE session_id = ? \
+                      AND EXISTS (SELECT 1 FROM wafleet_sessions WHERE session_id = ? AND fence <= ?)";
+        let written =
+            self.execute(|| sqlx::query(update).bind(score).bind(session_id).bind(session_id).bind(fence)).await;
+        unless_host_schema(written)?;
+        Ok(())
+    }
+
     /// Writes the QR string for the host's page.
     ///
     /// # Errors

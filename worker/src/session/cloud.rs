@@ -21,8 +21,9 @@ use wafleet_protocol::personal::Personal;
 use wafleet_protocol::timestamp::Timestamp;
 
 use super::execute::{Done, Follow, Job};
-use super::lanes::{self, read};
-use super::{Activity, End, RETRY_PAUSE, Request, SEND_IN_FLIGHT_LIMIT, SessionHandle, health_score};
+use super::lanes::{self, Lanes, Tier};
+use super::pace::Pace;
+use super::{Activity, End, RETRY_PAUSE, Request, SEND_IN_FLIGHT_LIMIT, SessionHandle, connection_score};
 use crate::broker::consumer::Reader;
 use crate::database::StatusWrite;
 use crate::events::{Correlation, EventSink};
@@ -46,8 +47,7 @@ pub(crate) struct CloudActor {
     status: watch::Sender<SessionStatus>,
     activity: watch::Sender<Activity>,
     taker: watch::Sender<Option<String>>,
-    urgent: Option<Reader>,
-    paced: Option<Reader>,
+    lanes: Lanes,
     /// Somebody wants the session to end, and a command is still being executed.
     leaving: Option<Request>,
     work: JoinSet<Happening>,
@@ -63,15 +63,15 @@ enum Happening {
     /// What Meta says of the number; `None` when there is no number, or its token does not open.
     Checked(Result<Account, Option<Fault>>),
     Delivery {
-        urgent: bool,
+        tier: Tier,
         delivery: Box<Delivery>,
     },
     ReaderOpened {
-        urgent: bool,
+        tier: Tier,
         reader: Reader,
     },
     ReaderBroken {
-        urgent: bool,
+        tier: Tier,
     },
     Executed(Done),
     Impatient,
@@ -90,6 +90,7 @@ pub(crate) fn channel(
     let (activity, activity_receiver) = watch::channel(Activity { busy: false, since: Instant::now() });
     let (taker, taker_receiver) = watch::channel(None);
     let sink = Arc::new(EventSink::of_owner(world.clone(), workspace, session.clone(), lease.clone()));
+    let lanes = Lanes::new(world.publisher.room());
     let told = standing(&world, SessionStatus::Initializing, None, Cause::Claimed);
     let actor = CloudActor {
         world,
@@ -101,8 +102,7 @@ pub(crate) fn channel(
         status,
         activity,
         taker,
-        urgent: None,
-        paced: None,
+        lanes,
         leaving: None,
         work: JoinSet::new(),
         told,
@@ -119,12 +119,11 @@ impl CloudActor {
     #[tracing::instrument(name = "session", skip_all, fields(session_id = %self.session, workspace_id = %self.workspace, epoch = self.lease.fence()))]
     pub(crate) async fn run(mut self) -> End {
         self.tell(self.told.clone()).await;
-        self.open_reader(true, Duration::ZERO);
+        self.open_reader(Tier::Urgent, Duration::ZERO);
         loop {
             let happening = self.next().await;
             let Some(end) = self.handle(happening).await else { continue };
-            self.urgent = None; // closes the channels: what they hold goes back in order
-            self.paced = None;
+            self.lanes.close(); // closes the channels: what they hold goes back in order
             self.work.shutdown().await;
             let last = match end {
                 End::Stopped => Some((SessionStatus::Stopped, Cause::Command)),
@@ -148,13 +147,9 @@ impl CloudActor {
             Some(done) = self.work.join_next() => done.unwrap_or(Happening::Panicked),
             Some(request) = self.requests.recv() => Happening::Requested(request),
             () = tokio::time::sleep_until(check_at.into()), if checks => Happening::CheckDue,
-            delivery = read(&mut self.urgent), if takes => match delivery {
-                Some(delivery) => Happening::Delivery { urgent: true, delivery: Box::new(delivery) },
-                None => Happening::ReaderBroken { urgent: true },
-            },
-            delivery = read(&mut self.paced), if takes => match delivery {
-                Some(delivery) => Happening::Delivery { urgent: false, delivery: Box::new(delivery) },
-                None => Happening::ReaderBroken { urgent: false },
+            (tier, delivery) = self.lanes.next(), if takes => match delivery {
+                Some(delivery) => Happening::Delivery { tier, delivery: Box::new(delivery) },
+                None => Happening::ReaderBroken { tier },
             },
         }
     }
@@ -175,10 +170,13 @@ impl CloudActor {
             Happening::Impatient => return self.leaving.take().map(Request::end),
             Happening::CheckDue => self.check(),
             Happening::Checked(answer) => self.checked(answer).await,
-            Happening::Delivery { urgent, delivery } => self.execute(urgent, *delivery),
-            Happening::ReaderOpened { urgent: true, reader } => self.urgent = Some(reader),
-            Happening::ReaderOpened { urgent: false, reader } => self.paced = Some(reader).filter(|_| self.is_online()),
-            Happening::ReaderBroken { urgent } => self.reopen(urgent),
+            Happening::Delivery { tier, delivery } => self.execute(tier, *delivery),
+            Happening::ReaderOpened { tier, reader } => {
+                if self.reads(tier) {
+                    self.lanes.put(tier, reader);
+                }
+            }
+            Happening::ReaderBroken { tier } => self.reopen(tier),
             Happening::Executed(done) => return self.executed(done),
             Happening::Panicked => {
                 tracing::error!("a task of this session panicked");
@@ -189,7 +187,7 @@ impl CloudActor {
         None
     }
 
-    fn execute(&mut self, urgent: bool, delivery: Delivery) {
+    fn execute(&mut self, tier: Tier, delivery: Delivery) {
         self.set_busy(true);
         let job = Job {
             world: self.world.clone(),
@@ -203,7 +201,8 @@ impl CloudActor {
             browser: false,
             away: Duration::ZERO,
             status: self.told.clone(),
-            urgent,
+            tier,
+            pace: Pace::default(),
         };
         self.work.spawn(async move { Happening::Executed(job.run(delivery).await) });
     }
@@ -215,7 +214,7 @@ impl CloudActor {
             self.check_at = Instant::now();
         }
         match done.follow {
-            Follow::ReopenLane => self.reopen(done.urgent),
+            Follow::ReopenLane => self.reopen(done.tier),
             Follow::Leave { to } => {
                 self.taker.send_replace(Some(to));
                 // Who asked for an end before wants it for good or for anybody.
@@ -223,6 +222,7 @@ impl CloudActor {
             }
             // These are answers of a browser, and there is none.
             Follow::Nothing
+            | Follow::Park { .. }
             | Follow::Unlink(_)
             | Follow::StillLinked
             | Follow::LoggedOut
@@ -274,8 +274,12 @@ impl CloudActor {
             self.become_(status, cause, phone).await;
         }
         match (was_online, self.is_online()) {
-            (false, true) => self.open_reader(false, Duration::ZERO),
-            (true, false) => self.paced = None,
+            (false, true) => {
+                for tier in Tier::ALL.into_iter().filter(|tier| tier.needs_a_sender()) {
+                    self.open_reader(tier, Duration::ZERO);
+                }
+            }
+            (true, false) => self.lanes.offline(),
             _ => {}
         }
     }
@@ -313,6 +317,11 @@ impl CloudActor {
         }
     }
 
+    /// Whether this tier is to be read.
+    fn reads(&self, tier: Tier) -> bool {
+        !tier.needs_a_sender() || self.is_online()
+    }
+
     fn is_online(&self) -> bool {
         self.told.status == SessionStatus::Connected
     }
@@ -322,16 +331,16 @@ impl CloudActor {
     }
 
     /// The channel is closed, so that the broker puts back in order what it held, and opened again.
-    fn reopen(&mut self, urgent: bool) {
-        *(if urgent { &mut self.urgent } else { &mut self.paced }) = None;
-        if urgent || self.is_online() {
-            self.open_reader(urgent, RETRY_PAUSE);
+    fn reopen(&mut self, tier: Tier) {
+        self.lanes.drop_reader(tier);
+        if self.reads(tier) {
+            self.open_reader(tier, RETRY_PAUSE);
         }
     }
 
-    fn open_reader(&mut self, urgent: bool, after: Duration) {
-        let opened = lanes::open(&self.world, &self.lease, &self.session, urgent, after);
-        self.work.spawn(async move { Happening::ReaderOpened { urgent, reader: opened.await } });
+    fn open_reader(&mut self, tier: Tier, after: Duration) {
+        let opened = lanes::open(&self.world, &self.lease, &self.session, tier, after);
+        self.work.spawn(async move { Happening::ReaderOpened { tier, reader: opened.await } });
     }
 }
 
@@ -357,13 +366,15 @@ fn standing(
         cause,
         attempt: 0,
         health: Health {
-            score: health_score(status, 0),
+            score: connection_score(status, 0),
             degraded: false,
             restricted: None,
             moving: cause == Cause::Released,
+            parts: None,
         },
         phone: None,
         lid: None,
         name: None,
+        budget: None,
     }
 }

@@ -6,9 +6,10 @@ use wafleet_protocol::event::{Cause, Event, Health, SessionQr, SessionStatus, Se
 use wafleet_protocol::id::PhoneNumber;
 use wafleet_protocol::timestamp::Timestamp;
 
+use super::lanes::Tier;
 use super::opening::Errand;
 use super::state::{self, Effect, Input};
-use super::{Happening, RETRY_PAUSE, SessionActor, health_score, lanes, telling};
+use super::{Happening, RETRY_PAUSE, SessionActor, lanes, score, telling};
 use crate::database::StatusWrite;
 use crate::events::Correlation;
 use crate::logging::chain;
@@ -70,10 +71,10 @@ impl SessionActor {
                 self.copies.connected(Instant::now(), rand::random());
                 self.catch_up();
                 self.receive_media();
-                self.open_reader(false, Duration::ZERO);
+                self.open_page_lanes();
             }
             Effect::Offline => {
-                self.paced = None; // closes its channel: what it held goes back in order
+                self.lanes.offline(); // closes their channels: what they held goes back in order
                 self.stop_receiving();
                 self.went_away();
             }
@@ -200,9 +201,17 @@ impl SessionActor {
 
     /// Tells the public status: event, row and log line.
     pub(super) fn publish_status(&mut self) {
+        let public = self.state.public();
+        if public.status == SessionStatus::Disconnected
+            && public.previous == Some(SessionStatus::Connected)
+            && public.cause != Cause::Released
+        {
+            self.score.lost_connection(Instant::now());
+        }
         let told = self.status_now();
         tracing::info!(status = %told.status, cause = ?told.cause, attempt = told.attempt, "session status");
         self.world.counters.count("sessions.status", told.status.as_str());
+        self.score.told(told.health.score, Instant::now());
         self.status.send_replace(told.status);
         self.emit(self.sink.fresh_id(), Event::SessionStatus(told.clone()), Correlation::default());
         if self.row.writing {
@@ -212,16 +221,39 @@ impl SessionActor {
         }
     }
 
+    /// Tells the health if it has changed enough, and not too often.
+    pub(super) fn look_at_health(&mut self) {
+        let score = self.status_now().health.score;
+        if self.score.is_news(score, Instant::now()) {
+            self.tell_health();
+        }
+    }
+
     /// Tells that the health has changed, and the status has not.
     pub(super) fn tell_health(&mut self) {
+        self.tell_health_because(Cause::Health);
+    }
+
+    /// Tells the health, because this has changed it.
+    pub(super) fn tell_health_because(&mut self, cause: Cause) {
         let now = self.status_now();
-        let told = SessionStatusChanged { previous: Some(now.status), cause: Cause::Health, ..now };
+        let told = SessionStatusChanged { previous: Some(now.status), cause, ..now };
+        self.score.told(told.health.score, Instant::now());
+        let (database, session, fence) = (self.world.database.clone(), self.session.clone(), self.lease.fence());
+        let score = told.health.score;
+        self.work.spawn(async move {
+            if let Err(error) = database.write_health(session.as_str(), fence, score).await {
+                tracing::warn!(error = %chain(&error), "the host's row does not have the new health");
+            }
+            Happening::Nothing
+        });
         self.emit(self.sink.fresh_id(), Event::SessionStatus(told), Correlation::default());
     }
 
     pub(super) fn status_now(&self) -> SessionStatusChanged {
         let public = self.state.public();
         let me = self.state.me().filter(|_| public.status == SessionStatus::Connected);
+        let parts = self.score.parts(public.status, public.attempt, self.restricted.is_some(), Instant::now());
         SessionStatusChanged {
             status: public.status,
             previous: public.previous,
@@ -229,14 +261,16 @@ impl SessionActor {
             cause: public.cause,
             attempt: public.attempt,
             health: Health {
-                score: health_score(public.status, public.attempt),
+                score: score::score(&parts),
                 degraded: public.attempt > 0 || self.incompatible.is_some() || self.over_quota,
-                restricted: None,
+                restricted: self.restricted.clone().map(Into::into),
                 moving: public.cause == Cause::Released || (public.cause == Cause::Claimed && self.arriving),
+                parts: Some(parts),
             },
             phone: me.map(|me| telling::phone_digits(&me.id).into()),
             lid: me.and_then(|me| me.lid.as_deref()).map(Into::into),
             name: me.and_then(|me| me.name.as_deref()).map(Into::into),
+            budget: None,
         }
     }
 
@@ -267,8 +301,15 @@ impl SessionActor {
         });
     }
 
-    pub(super) fn open_reader(&mut self, urgent: bool, after: Duration) {
-        let opened = lanes::open(&self.world, &self.lease, &self.session, urgent, after);
-        self.work.spawn(async move { Happening::ReaderOpened { urgent, reader: opened.await } });
+    pub(super) fn open_reader(&mut self, tier: Tier, after: Duration) {
+        let opened = lanes::open(&self.world, &self.lease, &self.session, tier, after);
+        self.work.spawn(async move { Happening::ReaderOpened { tier, reader: opened.await } });
+    }
+
+    /// Opens what is read only while messages can be sent.
+    pub(super) fn open_page_lanes(&mut self) {
+        for tier in Tier::ALL.into_iter().filter(|tier| tier.needs_a_sender()) {
+            self.open_reader(tier, Duration::ZERO);
+        }
     }
 }

@@ -13,8 +13,10 @@ use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, ResultData, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
 
-use super::acting;
 use super::hearing::session_code;
+use super::lanes::Tier;
+use super::pace::Pace;
+use super::provider::Sending;
 use crate::cloud::webhook;
 use crate::events::EventSink;
 use crate::intake::{self, Begun, Examined, IntakeError, Order, Place};
@@ -39,13 +41,15 @@ pub(super) struct Job {
     /// How long the browser has not been able to send.
     pub(super) away: Duration,
     pub(super) status: SessionStatusChanged,
-    pub(super) urgent: bool,
+    pub(super) tier: Tier,
+    pub(super) pace: Pace,
 }
 
 /// What the actor does next.
 pub(super) struct Done {
-    pub(super) urgent: bool,
+    pub(super) tier: Tier,
     pub(super) follow: Follow,
+    pub(super) pace: Pace,
 }
 
 pub(super) enum Follow {
@@ -58,6 +62,10 @@ pub(super) enum Follow {
     LoggedOut,
     /// The delivery could not be settled; it goes back with its channel.
     ReopenLane,
+    /// Nothing of this tier may be sent before this moment, in unix milliseconds; the delivery goes back with its channel.
+    Park {
+        until: u64,
+    },
     /// The session is to be released for this worker, and the command goes with it.
     Leave {
         to: String,
@@ -75,6 +83,7 @@ impl Job {
             Ok(Ok(follow)) => follow,
             Ok(Err(error)) => {
                 tracing::warn!(error = %chain(&error), "a command waits in its queue");
+                self.give_up().await;
                 Follow::ReopenLane
             }
             // The browser has nothing to do with it, and neither have the other commands.
@@ -83,10 +92,10 @@ impl Job {
                 Follow::ReopenLane
             }
         };
-        if matches!(follow, Follow::ReopenLane | Follow::Leave { .. }) {
+        if matches!(follow, Follow::ReopenLane | Follow::Park { .. } | Follow::Leave { .. }) {
             begun.put_back(&self.world).await;
         }
-        Done { urgent: self.urgent, follow }
+        Done { tier: self.tier, follow, pace: self.pace }
     }
 
     async fn try_run(&self, delivery: Delivery, begun: &Begun) -> Result<Follow, IntakeError> {
@@ -98,10 +107,10 @@ impl Job {
         begun.note(&order);
         let (outcome, follow) = match order.command.clone() {
             Command::MessageSend(message) => match self.send(&mut order, &message).await? {
-                Some(outcome) => (outcome, Follow::Nothing),
                 // On a paced lane the message keeps its place; the urgent lane must stay open for control.
-                None if !self.urgent => return Ok(Follow::ReopenLane),
-                None => (Outcome::Wait, Follow::Nothing),
+                Sending::Ended(outcome) => (outcome, Follow::Nothing),
+                Sending::Waits(follow) if self.tier != Tier::Urgent => return Ok(follow),
+                Sending::Waits(_) => (Outcome::Wait, Follow::Nothing),
             },
             Command::CloudWebhook(webhook) => (
                 webhook::take(&self.world, &self.sink, self.workspace, &self.session, &webhook).await?,
@@ -122,9 +131,9 @@ impl Job {
                 (Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why)), Follow::Nothing)
             }
             Command::Action(action) => match &self.page {
-                Some(page) if self.online => (acting::act(&self.lease, page, &action).await, Follow::Nothing),
+                Some(page) if self.online => (self.act(page, &action).await, Follow::Nothing),
                 // While a Cloud API number helps out, this must not hold up what the number can send.
-                _ if !self.urgent => (Outcome::Aside, Follow::Nothing),
+                _ if self.tier != Tier::Urgent => (Outcome::Aside, Follow::Nothing),
                 _ => (Outcome::Wait, Follow::Nothing),
             },
             Command::SessionLinkCode(wanted) => self.link_code(wanted).await,
@@ -139,11 +148,15 @@ impl Job {
             Command::SessionLogout if self.online => return Ok(Follow::Unlink(Box::new(order))),
             // Saying goodbye to WhatsApp needs the connection.
             Command::SessionLogout => (Outcome::Wait, Follow::Nothing),
-            Command::SessionStart(_) | Command::SessionStatus | Command::SessionStop | Command::SessionProvider(_) => {
+            Command::SessionStart(_)
+            | Command::SessionStatus
+            | Command::SessionStop
+            | Command::SessionProvider(_)
+            | Command::SessionLimits(_) => {
                 unreachable!("the intake lets these through on the control queue only")
             }
         };
-        if matches!(outcome, Outcome::Wait) && !self.urgent {
+        if matches!(outcome, Outcome::Wait) && self.tier != Tier::Urgent {
             return Ok(Follow::ReopenLane);
         }
         settle(&self.world, &self.sink, self.lease.fence(), &order, outcome).await?;
@@ -261,7 +274,7 @@ impl Job {
             begun.note(&order);
             begun.put_back(&self.world).await;
         }
-        Done { urgent: self.urgent, follow }
+        Done { tier: self.tier, follow, pace: self.pace }
     }
 
     fn logged_out(&self) -> Outcome {

@@ -239,6 +239,7 @@ impl SessionActor {
             PageEvent::State(status) => {
                 self.arrived = status.stream_info.as_deref().is_none_or(|info| info == "NORMAL");
                 self.look_whether_arrived();
+                self.look_whether_restricted(&status);
                 Some(Input::Page(status))
             }
             PageEvent::Loading => Some(Input::Loading),
@@ -357,6 +358,7 @@ impl SessionActor {
         if !self.told.is_new_message(&message.key) {
             return;
         }
+        self.meet(message);
         let origin = match message.from_me {
             false => None,
             true => match self.origin(&message.id).await {

@@ -129,8 +129,7 @@ impl SessionActor {
 
     /// Closes the browser, whatever it takes, and answers with [`Input::Closed`]. `politely`: its profile is saved.
     pub(super) fn close(&mut self, politely: bool) {
-        self.paced = None;
-        self.urgent = None;
+        self.lanes.close();
         let (live, snapshots) = (self.live.take(), self.snapshots.clone().filter(|_| politely));
         let unlinked = self.state.public().status == SessionStatus::LoggedOut;
         let worth_saving = self.worth_saving && !unlinked;

@@ -7,7 +7,8 @@ use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::CommandError;
 use wafleet_protocol::provider::{Provider, ProviderChoice};
 
-use super::execute::Job;
+use super::execute::{Follow, Job};
+use super::pace::Gate;
 use super::sending;
 use crate::cloud::choice::{Choice, Number, Situation, Web, choose};
 use crate::cloud::sending::Way;
@@ -19,12 +20,19 @@ use crate::settle::Outcome;
 /// Codes of a send that the browser definitely did not make, and that says nothing of the recipient.
 const REFUSALS: [ErrorCode; 2] = [ErrorCode::Incompatible, ErrorCode::MessageRefused];
 
+/// How a message fared with whoever was to send it.
+pub(super) enum Sending {
+    Ended(Outcome),
+    /// Nobody sends it now. On a paced lane it keeps its place.
+    Waits(Follow),
+}
+
 impl Job {
-    /// Sends by whomever it has to be. `None`: by nobody now, and the message keeps its place.
+    /// Sends by whomever it has to be.
     ///
     /// # Errors
     /// [`IntakeError`]: the delivery is still unacknowledged.
-    pub(super) async fn send(&self, order: &mut Order, message: &MessageSend) -> Result<Option<Outcome>, IntakeError> {
+    pub(super) async fn send(&self, order: &mut Order, message: &MessageSend) -> Result<Sending, IntakeError> {
         let (workspace, session) = (self.workspace.get(), self.session.as_str());
         let binding = self.world.database.cloud_binding(workspace, session).await?;
         let begun = if order.attempted { Some(self.world.database.attempted_by(&order.record).await?) } else { None };
@@ -48,12 +56,12 @@ impl Job {
         };
         let situation = Situation { wanted, chosen, begun, web, number };
         match (choose(situation), &way) {
-            (Choice::Cloud, Some(way)) => Ok(Some(way.send(order, message).await?)),
+            (Choice::Cloud, Some(way)) => Ok(Sending::Ended(way.send(order, message).await?)),
             // The number was taken away after it had begun.
             (Choice::Cloud, None) => {
                 order.provider = Some(Provider::Cloud);
                 let why = "the send to Meta was cut short: the message may have gone out";
-                Ok(Some(Outcome::Unknown(CommandError::new(ErrorCode::Interrupted, why))))
+                Ok(Sending::Ended(Outcome::Unknown(CommandError::new(ErrorCode::Interrupted, why))))
             }
             (Choice::Web, way) => {
                 let helper = way.as_ref().filter(|_| {
@@ -62,13 +70,13 @@ impl Job {
                         && chosen != ProviderChoice::Web
                         && binding.as_ref().is_some_and(|binding| binding.on_refusal)
                 });
-                self.by_browser(order, message, helper).await.map(Some)
+                self.by_browser(order, message, helper).await
             }
             // What the number cannot carry, or the browser has begun, must not hold up what the number can.
-            (Choice::Wait, _) if Self::is_helped(web, number) => Ok(Some(Outcome::Aside)),
-            (Choice::Wait, _) => Ok(None),
+            (Choice::Wait, _) if Self::is_helped(web, number) => Ok(Sending::Ended(Outcome::Aside)),
+            (Choice::Wait, _) => Ok(Sending::Waits(Follow::ReopenLane)),
             (Choice::Never(why), _) => {
-                Ok(Some(Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why))))
+                Ok(Sending::Ended(Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why))))
             }
         }
     }
@@ -104,13 +112,20 @@ impl Job {
         order: &mut Order,
         message: &MessageSend,
         helper: Option<&Way<'_>>,
-    ) -> Result<Outcome, IntakeError> {
+    ) -> Result<Sending, IntakeError> {
         order.provider = Some(Provider::Web);
-        let Some(page) = &self.page else { return Ok(Outcome::Wait) };
+        let Some(page) = &self.page else { return Ok(Sending::Waits(Follow::ReopenLane)) };
         if order.late {
-            return Ok(sending::look_up(page, order, message).await);
+            return Ok(Sending::Ended(sending::look_up(page, order, message).await));
+        }
+        // A number's own limits are Meta's; the session's budgets are for what goes by its browser.
+        match self.gate(order, page, &message.to).await? {
+            Gate::Open => {}
+            Gate::Closed(follow) => return Ok(Sending::Waits(follow)),
+            Gate::Ends(outcome) => return Ok(Sending::Ended(outcome)),
         }
         let outcome = sending::send(&self.world, &self.lease, page, order, message).await?;
+        self.account(order, &outcome).await;
         let breaker = breaker_of_browser(self.session.as_str());
         match &outcome {
             Outcome::Retry(_) => self.world.cloud.failed(&breaker),
@@ -131,9 +146,9 @@ impl Job {
                 self.world.counters.count("cloud.failovers", "refusal");
                 self.world.database.nothing_went_out(&order.record, self.lease.fence()).await?;
                 order.attempted = false;
-                helper.send(order, message).await
+                Ok(Sending::Ended(helper.send(order, message).await?))
             }
-            _ => Ok(outcome),
+            _ => Ok(Sending::Ended(outcome)),
         }
     }
 }

@@ -12,6 +12,7 @@ fn page(mode: &str, registered: bool) -> PageStatus {
         registered,
         logged_in: online,
         me: online.then(|| Me { id: "4915112345678@c.us".to_owned(), lid: None, name: None, platform: None }),
+        restricted: None,
         version: None,
     }
 }

@@ -17,6 +17,8 @@ export interface Status {
   registered: boolean;
   logged_in: boolean;
   me: Me | null;
+  /** WhatsApp restricts the account: no first messages. Null: not known. */
+  restricted: boolean | null;
   version: string | null;
 }
 

@@ -57,6 +57,7 @@ export function status(): Status {
     logged_in: attempt(() => (login?.isLoggedIn ?? login?.isAuthenticated)?.()) === true,
     // A page that has just been unlinked still remembers whose it was.
     me: registered ? me() : null,
+    restricted: attempt(() => site('WAWebReachoutTimelockUtils').isUserReachoutTimelocked()),
     version: version(),
   };
 }

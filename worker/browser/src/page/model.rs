@@ -45,6 +45,9 @@ pub struct Status {
     /// The own account, when known.
     #[serde(default)]
     pub me: Option<Me>,
+    /// WhatsApp restricts the account: it may not write to people it never exchanged a message with. `None`: not known.
+    #[serde(default)]
+    pub restricted: Option<bool>,
     /// The version of WhatsApp Web that is running.
     #[serde(default)]
     pub version: Option<String>,
