@@ -75,6 +75,9 @@ export class Stage {
       WAFLEET_DATABASE_URL: database.href, WAFLEET_KEYRING_FILE: keyring, WAFLEET_PROFILE_KEYS_FILE: profiles,
       WAFLEET_PROFILE_ROOT: join(this.work, 'profiles'), WAFLEET_RUNTIME_DIR: join(this.work, 'runtime'), WAFLEET_WORKER_ID: 'w1',
       WAFLEET_CHROMIUM_SANDBOX: process.getuid() === 0 ? 'off' : 'required', WAFLEET_SITE_URL: this.site, WAFLEET_CLAIM_INTERVAL_MS: '200',
+      // A number that was linked just now may send two messages a minute.
+      WAFLEET_MESSAGES_PER_MINUTE: '100000', WAFLEET_MESSAGES_PER_HOUR: '1000000', WAFLEET_MESSAGES_PER_DAY: '1000000',
+      WAFLEET_COLD_CONTACTS_PER_DAY: '1000000', WAFLEET_NUMBER_CHECKS_PER_HOUR: '1000000', WAFLEET_CONTACT_MESSAGES_PER_MINUTE: '100000', WAFLEET_WARM_UP_DAYS: '0',
     }
     mkdirSync(join(this.work, 'runtime'), { mode: 0o700 })
     await run('wafleet migrate', [wafleet, 'migrate', 'up'], { log, env: environment })
