@@ -25,6 +25,7 @@ use crate::topology;
 mod action;
 mod cloud;
 mod content;
+mod group;
 mod limits;
 mod media;
 mod passkey;
@@ -37,6 +38,7 @@ pub use action::{
 };
 pub use cloud::{CloudWebhook, SessionProvider};
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
+pub use group::{ChangeParticipants, CreateGroup, GroupSettings, InviteLink, LeaveGroup, ParticipantChange};
 pub use limits::SessionLimits;
 pub use media::{FileName, Inline, Media, MediaError, MediaKind, MediaSource, MediaUrl, MimeType, ObjectKey};
 pub use passkey::{PasskeyAssertion, PasskeyResponse, SessionPasskeyAnswer};

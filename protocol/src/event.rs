@@ -26,8 +26,8 @@ mod session;
 
 pub use budget::{Budget, Used};
 pub use change::{
-    CallReceived, MessageEdited, MessageReaction, MessageRevoked, MessageWaiting, PollVote, PresenceState,
-    PresenceUpdate,
+    CallReceived, GroupChange, GroupParticipants, GroupSetting, GroupUpdate, MessageEdited, MessageReaction,
+    MessageRevoked, MessageWaiting, PollVote, PresenceState, PresenceUpdate,
 };
 pub use content::{Medium, Place, Question, Quoted, VisitingCard};
 pub use listing::{
@@ -37,7 +37,10 @@ pub use listing::{
 pub use media::{MediaFailure, MediaOutcome, MessageMedia};
 pub use message::{Ack, AckName, Authoritative, Message, MessageAck, MessageSent, MessageSource, Sender};
 pub use passkey::{PasskeyDescriptor, PasskeyRequest, SessionPasskey};
-pub use result::{CommandError, CommandResult, ContactChecked, Outcome, ResultData, RuntimeIncompatible, SentMessage};
+pub use result::{
+    CommandError, CommandResult, ContactChecked, GroupCreated, GroupLink, Invitation, Outcome, ParticipantChanged,
+    ParticipantsChanged, ResultData, RuntimeIncompatible, SentMessage,
+};
 pub use session::{
     Cause, Health, HealthParts, Restriction, SessionCode, SessionQr, SessionStatus, SessionStatusChanged,
 };
@@ -109,11 +112,15 @@ pub enum Event {
     PresenceUpdate(PresenceUpdate),
     /// `call.received`: somebody calls.
     CallReceived(CallReceived),
+    /// `group.participants`: who is in a group, or administrates it, changed.
+    GroupParticipants(GroupParticipants),
+    /// `group.update`: what a group is called, or who may do what in it, changed.
+    GroupUpdate(GroupUpdate),
 }
 
 impl Event {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 17] = [
+    pub const TYPE_NAMES: [&'static str; 19] = [
         "session.status",
         "session.qr",
         "session.code",
@@ -131,6 +138,8 @@ impl Event {
         "poll.vote",
         "presence.update",
         "call.received",
+        "group.participants",
+        "group.update",
     ];
 
     /// The type, as in the AMQP property, the routing key and the body.
@@ -153,6 +162,8 @@ impl Event {
             Self::PollVote(_) => "poll.vote",
             Self::PresenceUpdate(_) => "presence.update",
             Self::CallReceived(_) => "call.received",
+            Self::GroupParticipants(_) => "group.participants",
+            Self::GroupUpdate(_) => "group.update",
         }
     }
 
@@ -183,6 +194,8 @@ impl Event {
             "poll.vote" => Self::PollVote(read(data)?),
             "presence.update" => Self::PresenceUpdate(read(data)?),
             "call.received" => Self::CallReceived(read(data)?),
+            "group.participants" => Self::GroupParticipants(read(data)?),
+            "group.update" => Self::GroupUpdate(read(data)?),
             _ => return Err(Rejection::UnknownType),
         })
     }

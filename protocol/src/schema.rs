@@ -13,9 +13,9 @@ use crate::command::{
     SessionProvider, SessionStart,
 };
 use crate::event::{
-    self, CallReceived, CommandResult, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction,
-    MessageRevoked, MessageSent, MessageWaiting, PollVote, PresenceUpdate, RuntimeIncompatible, SessionCode,
-    SessionPasskey, SessionQr, SessionStatusChanged,
+    self, CallReceived, CommandResult, GroupParticipants, GroupUpdate, Message, MessageAck, MessageEdited,
+    MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageWaiting, PollVote, PresenceUpdate,
+    RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr, SessionStatusChanged,
 };
 use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
 use crate::metadata::Metadata;
@@ -61,6 +61,8 @@ pub fn documents() -> Vec<Document> {
         event("poll.vote", written::<PollVote>()),
         event("presence.update", written::<PresenceUpdate>()),
         event("call.received", written::<CallReceived>()),
+        event("group.participants", written::<GroupParticipants>()),
+        event("group.update", written::<GroupUpdate>()),
     ];
     documents.extend(Action::documents());
     documents

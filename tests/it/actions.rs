@@ -16,12 +16,12 @@ use wafleet_tests::fleet::{Host, PATIENCE, Target, Worker, failure};
 use wafleet_tests::stage::{Stage, text};
 use wafleet_tests::wait;
 
-const ANNA: &str = "4915112345678";
-const BERT: &str = "4915187654321";
-const CARLA: &str = "4915155555555";
-const NOBODY: &str = "4915100000000";
+pub(crate) const ANNA: &str = "4915112345678";
+pub(crate) const BERT: &str = "4915187654321";
+pub(crate) const CARLA: &str = "4915155555555";
+pub(crate) const NOBODY: &str = "4915100000000";
 
-async fn linked(target: &Target) -> Result<(Stage, Worker, Phone)> {
+pub(crate) async fn linked(target: &Target) -> Result<(Stage, Worker, Phone)> {
     let stage = Stage::set(Options::default()).await?;
     let anna = stage.site.phone(ANNA, "Anna");
     stage.site.phone(BERT, "Bert");
@@ -33,7 +33,7 @@ async fn linked(target: &Target) -> Result<(Stage, Worker, Phone)> {
 }
 
 /// Asks for something and expects it to be done.
-async fn done(host: &Host, target: &Target, action: Action) -> Result<Option<ResultData>> {
+pub(crate) async fn done(host: &Host, target: &Target, action: Action) -> Result<Option<ResultData>> {
     let command = Command::Action(action);
     let result = host.ask(target, &command).await?;
     ensure!(result.outcome == Outcome::Succeeded, "{command:?}: {result:?}");
@@ -41,16 +41,16 @@ async fn done(host: &Host, target: &Target, action: Action) -> Result<Option<Res
 }
 
 /// Asks for something and expects it to be refused.
-async fn refused(host: &Host, target: &Target, action: Action) -> Result<ErrorCode> {
+pub(crate) async fn refused(host: &Host, target: &Target, action: Action) -> Result<ErrorCode> {
     failure(&host.ask(target, &Command::Action(action)).await?)
 }
 
 /// Waits for an event of this session that `wanted` takes.
-async fn told<T>(host: &Host, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> Result<T> {
+pub(crate) async fn told<T>(host: &Host, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> Result<T> {
     host.events().wait_from(0, what, PATIENCE, |envelope| wanted(&envelope.event)).await
 }
 
-async fn received(host: &Host, id: &str) -> Result<Message> {
+pub(crate) async fn received(host: &Host, id: &str) -> Result<Message> {
     let find = |event: &Event| match event {
         Event::MessageReceived(message) if message.id == id => Some(message.clone()),
         _ => None,
@@ -59,7 +59,7 @@ async fn received(host: &Host, id: &str) -> Result<Message> {
 }
 
 /// Sends a message and answers with its key and id.
-async fn sent(stage: &Stage, target: &Target, command: &Command) -> Result<(MessageKey, String)> {
+pub(crate) async fn sent(stage: &Stage, target: &Target, command: &Command) -> Result<(MessageKey, String)> {
     let result = stage.host.ask(target, command).await?;
     let Some(ResultData::Message(message)) = result.data else { bail!("{result:?}") };
     Ok((message.key.as_str().parse()?, message.id))
@@ -72,7 +72,7 @@ fn about(stage: &Stage, kind: &str, id: &str) -> Vec<Departure> {
 }
 
 /// The last value that a setting has, and how often it was set.
-fn setting(stage: &Stage, name: &str) -> (Option<Value>, usize) {
+pub(crate) fn setting(stage: &Stage, name: &str) -> (Option<Value>, usize) {
     let of: Vec<_> = stage.site.settings().into_iter().filter(|setting| setting.setting == name).collect();
     (of.last().map(|setting| setting.value.clone()), of.len())
 }

@@ -10,6 +10,7 @@ mod command_line;
 mod control;
 mod dlq;
 mod faults;
+mod groups;
 mod harness;
 mod kinds;
 mod linking;

@@ -45,6 +45,10 @@ pub fn happening(event: &Event) -> String {
         Event::MessageWaiting(waiting) => format!("message {} cannot be read yet", waiting.id),
         Event::PollVote(vote) => format!("vote of {} in poll {}", vote.sender.id.as_str(), vote.id),
         Event::PresenceUpdate(presence) => format!("{} is {}", presence.chat_id.as_str(), json_text(&presence.state)),
+        Event::GroupParticipants(told) => {
+            format!("{} of {} in {}", json_text(&told.change), told.participants.len(), told.chat_id.as_str())
+        }
+        Event::GroupUpdate(told) => format!("{} of {} is another", json_text(&told.changed), told.chat_id.as_str()),
         Event::CallReceived(call) => format!("call from {}", call.sender.id.as_str()),
         Event::CommandResult(result) => {
             let why =

@@ -1,14 +1,15 @@
 //! What a session can be asked to do besides sending: change a message, show that somebody types, arrange chats, look
 //! somebody up.
 //!
-//! Every one of these may be carried out twice and leaves things as after the first time, so a worker that does not know
-//! whether it was carried out does it again.
+//! Every one of these but those that [happen once](Action::happens_once) may be carried out twice and leaves things as
+//! after the first time, so a worker that does not know whether it was carried out does it again.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::group::{ChangeParticipants, CreateGroup, GroupSettings, InviteLink, LeaveGroup, group};
 use super::text::{Line, MessageText};
 use crate::id::{ChatId, ChatKind, MessageKey};
 use crate::json::Fields;
@@ -87,6 +88,16 @@ actions! {
     ListGroups(ListGroups) = "group.list",
     /// `group.info`: what is known of one group, and who is in it.
     GroupInfo(AskGroup) = "group.info",
+    /// `group.participants`: add people to a group that one administrates, remove them, or change who administrates it.
+    ChangeParticipants(ChangeParticipants) = "group.participants",
+    /// `group.settings`: name and describe a group, and say who may do what in it.
+    GroupSettings(GroupSettings) = "group.settings",
+    /// `group.leave`: leave a group.
+    LeaveGroup(LeaveGroup) = "group.leave",
+    /// `group.create`: make a group. At most once: a creation that was cut short ends as `unknown`.
+    CreateGroup(CreateGroup) = "group.create",
+    /// `group.invite`: the link by which people come into a group that one administrates.
+    GroupInvite(InviteLink) = "group.invite",
 }
 
 impl Action {
@@ -104,7 +115,8 @@ impl Action {
             | Self::History(_)
             | Self::ListContacts(_)
             | Self::ListGroups(_)
-            | Self::GroupInfo(_) => FIVE_MINUTES,
+            | Self::GroupInfo(_)
+            | Self::GroupInvite(_) => FIVE_MINUTES,
             Self::React(_)
             | Self::Edit(_)
             | Self::Delete(_)
@@ -113,8 +125,17 @@ impl Action {
             | Self::Archive(_)
             | Self::Mute(_)
             | Self::PinChat(_)
-            | Self::Block(_) => DAY,
+            | Self::Block(_)
+            | Self::ChangeParticipants(_)
+            | Self::GroupSettings(_)
+            | Self::LeaveGroup(_)
+            | Self::CreateGroup(_) => DAY,
         })
+    }
+
+    /// Whether doing it again does it a second time, so that it is never done again once it was begun.
+    pub fn happens_once(&self) -> bool {
+        matches!(self, Self::CreateGroup(_))
     }
 }
 
@@ -451,11 +472,7 @@ pub struct AskGroup {
 
 impl AskGroup {
     fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
-        let group: ChatId = data.parsed("group")?;
-        if group.kind() != ChatKind::Group {
-            return Err(data.invalid("group", "must be a group"));
-        }
-        Ok(Self { group })
+        Ok(Self { group: group(data)? })
     }
 }
 

@@ -124,3 +124,65 @@ pub struct CallReceived {
     /// When it began, by WhatsApp's clock; whole seconds.
     pub timestamp: Timestamp,
 }
+
+/// Data of `group.participants`: who is in a group, or administrates it, changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupParticipants {
+    /// The group.
+    pub chat_id: Personal,
+    /// What happened to them.
+    pub change: GroupChange,
+    /// Who did it, if that is known.
+    pub author: Option<Sender>,
+    /// To whom.
+    pub participants: Vec<Sender>,
+}
+
+/// Data of `group.update`: what a group is called, or who may do what in it, changed. By whom, WhatsApp's page does not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupUpdate {
+    /// The group.
+    pub chat_id: Personal,
+    /// What changed. What follows is how all of it is now.
+    pub changed: Vec<GroupSetting>,
+    /// Its name.
+    pub subject: Option<Personal>,
+    /// Its description.
+    pub description: Option<Personal>,
+    /// Whether only administrators may write.
+    pub announce: bool,
+    /// Whether only administrators may change its name, picture and description.
+    pub restrict: bool,
+}
+
+/// Something that is set for a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupSetting {
+    /// Its name.
+    Subject,
+    /// Its description.
+    Description,
+    /// Who may write.
+    Announce,
+    /// Who may change what it is called.
+    Restrict,
+}
+
+/// What happened to people in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupChange {
+    /// They were added.
+    Add,
+    /// They came by an invitation.
+    Join,
+    /// They were removed.
+    Remove,
+    /// They left.
+    Leave,
+    /// They became administrators.
+    Promote,
+    /// They are administrators no more.
+    Demote,
+}

@@ -107,6 +107,58 @@ pub enum ResultData {
     Groups(GroupPage),
     /// Of `group.info`: one group.
     Group(GroupInfo),
+    /// Of `group.create`: the group. Stands before what is told of participants alone, which would fit it, too.
+    GroupCreated(GroupCreated),
+    /// Of `group.invite`: the link.
+    GroupLink(GroupLink),
+    /// Of `group.participants`: what became of whom.
+    Participants(ParticipantsChanged),
+}
+
+/// What `group.participants` yields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ParticipantsChanged {
+    /// All that were named, in the order of the command.
+    pub participants: Vec<ParticipantChanged>,
+}
+
+/// What `group.create` yields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupCreated {
+    /// The group: `…@g.us`.
+    pub chat_id: Personal,
+    /// All that were named, in the order of the command, and whether they are in it.
+    pub participants: Vec<ParticipantChanged>,
+}
+
+/// What `group.invite` yields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupLink {
+    /// The link: whoever has it can come into the group.
+    pub invite_link: Personal,
+}
+
+/// What became of one of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ParticipantChanged {
+    /// Who: `…@lid`, or `…@c.us` where there is none.
+    pub id: Personal,
+    /// Whether they are now as was asked.
+    pub done: bool,
+    /// WhatsApp's code: 200 done, 403 does not let themselves be added, 404 not on WhatsApp or not in the group, ….
+    pub code: u16,
+    /// With 403: what they can come by themselves with, if WhatsApp gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation: Option<Invitation>,
+}
+
+/// An invitation into a group for one person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Invitation {
+    /// WhatsApp's code of it.
+    pub code: Personal,
+    /// Until when it can be used, if that is known.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What `contact.check` yields.

@@ -473,6 +473,29 @@ fn misfilled_actions() -> Vec<Case> {
             r#"{"chat":"4915112345678","cursor":"x"}"#,
             "data.cursor",
         ),
+        refused(
+            "nobody to add",
+            "group.participants",
+            r#"{"group":"120363012345678901@g.us","change":"add"}"#,
+            "data.participants",
+        ),
+        refused(
+            "people blessed",
+            "group.participants",
+            r#"{"group":"120363012345678901@g.us","change":"bless","participants":["4915112345678"]}"#,
+            "data.change",
+        ),
+        refused(
+            "a group in a group",
+            "group.participants",
+            r#"{"group":"120363012345678901@g.us","change":"add","participants":["120363012345678902@g.us"]}"#,
+            "data.participants",
+        ),
+        refused("a group of nobody", "group.create", r#"{"subject":"x","participants":[]}"#, "data.participants"),
+        refused("a group without name", "group.create", r#"{"participants":["4915112345678"]}"#, "data.subject"),
+        refused("a link to a person", "group.invite", r#"{"group":"4915112345678"}"#, "data.group"),
+        refused("nothing to set", "group.settings", r#"{"group":"120363012345678901@g.us"}"#, "data.subject"),
+        refused("a person to leave", "group.leave", r#"{"group":"4915112345678"}"#, "data.group"),
         refused("a person as a group", "group.info", r#"{"group":"4915112345678"}"#, "data.group"),
     ]
 }

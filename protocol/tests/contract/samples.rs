@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 
 use wafleet_protocol::command::{
-    Action, Archive, AskGroup, Block, Card, CardDetails, Check, CloudWebhook, Command, Contacts, Content, Degrees,
-    Delete, Edit, Forward, History, ListChats, ListContacts, ListGroups, Location, Media, MessageSend, Mute,
-    PasskeyAssertion, PasskeyResponse, PinChat, Poll, React, Recording, Route, Seen, SessionLimits, SessionLinkCode,
-    SessionMove, SessionPasskeyAnswer, SessionProvider, SessionStart, SetPresence, Star, Template, Text, Typing,
+    Action, Archive, AskGroup, Block, Card, CardDetails, ChangeParticipants, Check, CloudWebhook, Command, Contacts,
+    Content, CreateGroup, Degrees, Delete, Edit, Forward, GroupSettings, History, InviteLink, LeaveGroup, ListChats,
+    ListContacts, ListGroups, Location, Media, MessageSend, Mute, ParticipantChange, PasskeyAssertion, PasskeyResponse,
+    PinChat, Poll, React, Recording, Route, Seen, SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer,
+    SessionProvider, SessionStart, SetPresence, Star, Template, Text, Typing,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
     AckName, Authoritative, Budget, CallReceived, Cause, ChatPage, ChatSummary, CommandError, CommandResult,
-    ContactChecked, ContactPage, ContactSummary, Envelope, Event, GroupInfo, GroupPage, GroupSummary, Health,
-    HealthParts, HistoryPage, MediaFailure, MediaOutcome, Medium, Message, MessageAck, MessageEdited, MessageMedia,
-    MessageReaction, MessageRevoked, MessageSent, MessageSource, MessageWaiting, Outcome, Participant,
-    PasskeyDescriptor, PasskeyRequest, PastMessage, Place, PollVote, PresenceState, PresenceUpdate, Question, Quoted,
-    Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr,
-    SessionStatus, SessionStatusChanged, Used, VisitingCard,
+    ContactChecked, ContactPage, ContactSummary, Envelope, Event, GroupChange, GroupCreated, GroupInfo, GroupLink,
+    GroupPage, GroupParticipants, GroupSetting, GroupSummary, GroupUpdate, Health, HealthParts, HistoryPage,
+    Invitation, MediaFailure, MediaOutcome, Medium, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction,
+    MessageRevoked, MessageSent, MessageSource, MessageWaiting, Outcome, Participant, ParticipantChanged,
+    ParticipantsChanged, PasskeyDescriptor, PasskeyRequest, PastMessage, Place, PollVote, PresenceState,
+    PresenceUpdate, Question, Quoted, Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode,
+    SessionPasskey, SessionQr, SessionStatus, SessionStatusChanged, Used, VisitingCard,
 };
 use wafleet_protocol::id::{ChatId, CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
@@ -161,6 +163,7 @@ fn actions() -> Vec<(&'static str, Command, Option<Metadata>)> {
     let chat: ChatId = "987654321098765@lid".parse().expect("a chat");
     let until = Some(at(1_795_086_400_000));
     let cursor = Some("98204999899 987654321098765@lid".try_into().expect("a line"));
+    let group: ChatId = "120363012345678901@g.us".parse().expect("a group");
     let key_cursor = Some("false_987654321098765@lid_3A0123456789ABCDEF01".try_into().expect("a line"));
     let named = [
         ("message.react", Action::React(React { message: key.clone(), emoji: Some("👍".try_into().expect("a line")) })),
@@ -186,7 +189,34 @@ fn actions() -> Vec<(&'static str, Command, Option<Metadata>)> {
         ("chat.history", Action::History(History { chat, limit: 100, cursor: key_cursor })),
         ("contact.list", Action::ListContacts(ListContacts { limit: 50, cursor: cursor.clone() })),
         ("group.list", Action::ListGroups(ListGroups { limit: 50, cursor })),
-        ("group.info", Action::GroupInfo(AskGroup { group: "120363012345678901@g.us".parse().expect("a group") })),
+        ("group.info", Action::GroupInfo(AskGroup { group: group.clone() })),
+        (
+            "group.participants",
+            Action::ChangeParticipants(ChangeParticipants {
+                group: group.clone(),
+                change: ParticipantChange::Add,
+                participants: ["4915187654321", "987654321098765@lid"].map(|id| id.parse().expect("a person")).to_vec(),
+            }),
+        ),
+        (
+            "group.settings",
+            Action::GroupSettings(GroupSettings {
+                group: group.clone(),
+                subject: Some("Anna und Bernd".try_into().expect("a line")),
+                description: None,
+                announce: Some(true),
+                restrict: None,
+            }),
+        ),
+        ("group.leave", Action::LeaveGroup(LeaveGroup { group: group.clone() })),
+        (
+            "group.create",
+            Action::CreateGroup(CreateGroup {
+                subject: "Der Club".try_into().expect("a line"),
+                participants: ["4915187654321", "987654321098765@lid"].map(|id| id.parse().expect("a person")).to_vec(),
+            }),
+        ),
+        ("group.invite", Action::GroupInvite(InviteLink { group, revoke: true })),
     ];
     named.into_iter().map(|(name, action)| (name, Command::Action(action), None)).collect()
 }
@@ -427,7 +457,7 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
         ),
     ];
     // These came later, and what was written once keeps its number.
-    let later = kinds().into_iter().chain(changes()).chain(pages()).chain(paces());
+    let later = kinds().into_iter().chain(changes()).chain(pages()).chain(paces()).chain(groups());
     let numbered = (1..).zip(events).chain((19..).zip(later));
     numbered.map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
 }
@@ -613,9 +643,49 @@ fn pages() -> Vec<(&'static str, Event)> {
             }),
         ),
     ];
-    data.into_iter()
-        .map(|(name, type_, data)| (name, result(type_, Outcome::Succeeded, None, None, Some(data))))
-        .collect()
+    let result_of = |(name, type_, data)| (name, result(type_, Outcome::Succeeded, None, None, Some(data)));
+    data.map(result_of).to_vec()
+}
+
+/// What is told of groups.
+fn groups() -> Vec<(&'static str, Event)> {
+    let changed = ParticipantsChanged {
+        participants: vec![
+            ParticipantChanged { id: "987654321098765@lid".into(), done: true, code: 200, invitation: None },
+            ParticipantChanged {
+                id: "123456789012345@lid".into(),
+                done: false,
+                code: 403,
+                invitation: Some(Invitation { code: "Q0hBVA".into(), expires_at: Some(at(1_795_086_400_000)) }),
+            },
+        ],
+    };
+    let told = GroupParticipants {
+        chat_id: "120363012345678901@g.us".into(),
+        change: GroupChange::Promote,
+        author: Some(received().sender),
+        participants: vec![received_in_group().sender],
+    };
+    let created =
+        GroupCreated { chat_id: "120363012345678901@g.us".into(), participants: changed.participants.clone() };
+    let link = GroupLink { invite_link: "https://chat.whatsapp.com/Q0hBVGludml0YXRpb24x".into() };
+    let update = GroupUpdate {
+        chat_id: "120363012345678901@g.us".into(),
+        changed: vec![GroupSetting::Subject, GroupSetting::Announce],
+        subject: Some("Anna und Bernd".into()),
+        description: None,
+        announce: true,
+        restrict: false,
+    };
+    let data = [
+        ("command.result-participants", "group.participants", ResultData::Participants(changed)),
+        ("command.result-group-created", "group.create", ResultData::GroupCreated(created)),
+        ("command.result-group-link", "group.invite", ResultData::GroupLink(link)),
+    ];
+    let result_of = |(name, type_, data)| (name, result(type_, Outcome::Succeeded, None, None, Some(data)));
+    let changes =
+        [("group.participants", Event::GroupParticipants(told)), ("group.update", Event::GroupUpdate(update))];
+    data.into_iter().map(result_of).chain(changes).collect()
 }
 
 /// How a session does, and what it has sent.

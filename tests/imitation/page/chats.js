@@ -61,6 +61,11 @@ define('WAWebChatModel', (exports) => {
       return this.name ?? (this.contact && use('WAWebFrontendContactGetters').getDisplayName(this.contact));
     }
 
+    // wa-js writes it when it has renamed a group.
+    set formattedTitle(title) {
+      this.set('name', title);
+    }
+
     get isParentGroup() {
       return false;
     }

@@ -1,4 +1,4 @@
-// Groups: metadata and participants. Enough to write to one and to know who is in it.
+// Groups: metadata and participants. Who changes them is in administration.js.
 'use strict';
 
 define('WAWebGroupParticipantModel', (exports) => {
@@ -29,6 +29,22 @@ define('WAWebGroupParticipantCollection', (exports) => {
     iAmRestrictedMember() {
       return false;
     }
+
+    canAdd() {
+      return this.iAmAdmin();
+    }
+
+    canRemove(participant) {
+      return this.iAmAdmin() && !participant.isSuperAdmin;
+    }
+
+    canPromote(participant) {
+      return this.iAmAdmin() && !participant.isAdmin;
+    }
+
+    canDemote(participant) {
+      return this.iAmAdmin() && participant.isAdmin && !participant.isSuperAdmin;
+    }
   }
   exports.default = ParticipantCollection;
 });
@@ -42,6 +58,22 @@ define('WAWebGroupMetadataModel', (exports) => {
       super(values);
       const ParticipantCollection = use('WAWebGroupParticipantCollection').default;
       Object.defineProperty(this, 'participants', { value: new ParticipantCollection() });
+    }
+
+    canSetSubject() {
+      return !this.restrict || this.participants.iAmAdmin();
+    }
+
+    canSetDescription() {
+      return this.canSetSubject();
+    }
+
+    canSetGroupProperty() {
+      return this.participants.iAmAdmin();
+    }
+
+    canSetEphemeralSetting() {
+      return this.participants.iAmAdmin();
     }
   }
   exports.default = defineModel('groupMetadata', GroupMetadata);
@@ -62,16 +94,27 @@ define('PageGroups', (exports) => {
   const storage = use('PageStorage');
   const { createWid } = use('WAWebWidFactory');
 
-  const show = ({ id, subject, owner, participants }) => {
+  const show = ({ id, subject, description, announce, restrict, owner, admins, participants }) => {
     const metadata = use('WAWebGroupMetadataCollection').default.gadd(createWid(id));
-    metadata.set({ subject, owner: createWid(owner), size: participants.length });
+    metadata.set({ subject, desc: description, announce, restrict, owner: createWid(owner), size: participants.length });
     for (const { lid } of participants) {
-      const isOwner = lid === owner;
-      metadata.participants.add({ id: createWid(lid), isAdmin: isOwner, isSuperAdmin: isOwner }, { merge: true });
+      const [isAdmin, isSuperAdmin] = [admins.includes(lid), lid === owner];
+      metadata.participants.add({ id: createWid(lid), isAdmin, isSuperAdmin }, { merge: true });
+    }
+    const here = new Set(participants.map(({ lid }) => lid));
+    for (const gone of metadata.participants.models.filter((participant) => !here.has(String(participant.id)))) {
+      metadata.participants.remove(gone);
     }
   };
 
-  exports.learn = async (group) => {
+  // Through the exports object, because wa-js replaces this function there.
+  const announceDeed = (group, { action, author, participants, at }) =>
+    use('WAWebUpdateDbForGroupActionApi').updateDBForGroupAction(
+      { chatId: createWid(group.id), author: createWid(author), pushname: '', ts: at },
+      { actionType: action, participants: participants.map((lid) => ({ id: createWid(lid) })) },
+    );
+
+  exports.learn = async (group, deed) => {
     await storage.put('group-metadata', group);
     for (const { lid, number, name } of group.participants) {
       await use('PageContacts').meet({ lid, number, pushname: name });
@@ -79,6 +122,7 @@ define('PageGroups', (exports) => {
     show(group);
     const chat = await use('PageChats').open(createWid(group.id), { name: group.subject });
     chat.set('name', group.subject);
+    if (deed) await announceDeed(group, deed);
   };
 
   exports.restore = async () => (await storage.all('group-metadata')).forEach(show);

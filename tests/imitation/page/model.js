@@ -35,8 +35,8 @@ define('WAWebBaseModel', (exports) => {
         changes.push({ name, value, before });
       }
       if (!silent) {
-        for (const { name, value, before } of changes) this.announce(`change:${name}`, this, value, before);
-        if (changes.length > 0) this.announce('change', this);
+        for (const { name, value, before } of changes) this.tellOf(`change:${name}`, this, value, before);
+        if (changes.length > 0) this.tellOf('change', this);
       }
       return this;
     }
@@ -45,7 +45,7 @@ define('WAWebBaseModel', (exports) => {
       return this.set(name, undefined);
     }
 
-    announce(name, ...given) {
+    tellOf(name, ...given) {
       this.trigger(name, ...given);
       for (const collection of this.#collections) collection.trigger(name, ...given);
     }

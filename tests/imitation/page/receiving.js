@@ -55,7 +55,7 @@ define('PageReceiving', () => {
   const receive = {
     message: receiveMessage,
     receipt: receiveReceipt,
-    group: ({ group }) => use('PageGroups').learn(group),
+    group: ({ group, deed }) => use('PageGroups').learn(group, deed),
   };
 
   connection.on('queued', async ({ n, item }) => {

@@ -143,7 +143,6 @@ defineStub('WAWebEncryptAndSendStatusMsg', 'encryptAndSendStatusMsg');
 defineStub('WAWebABProps', 'getABPropConfigValue');
 defineStub('WAWebPrimaryFeatures', 'primaryFeatureEnabled');
 defineStub('WAWebHandleSingleMsgWorkerCompatible', 'handleSingleMsg');
-defineStub('WAWebUpdateDbForGroupActionApi', 'updateDBForGroupAction', 'handleGroupActionMD');
 defineStub('WAWebChatPinBridge', 'getNumChatsPinned');
 defineStub('WAWebSendMsgCreateFanoutStanza', 'createFanoutMsgStanza');
 defineStub('WAWebMediaDataUtils', 'processRawSticker', 'processRawAudioVideo');

@@ -10,6 +10,7 @@
 mod account;
 mod agenda;
 mod connection;
+mod groups;
 mod happenings;
 mod linking;
 mod messages;

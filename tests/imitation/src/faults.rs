@@ -47,6 +47,8 @@ pub struct Faults {
     pub refuse_downloads: Option<u16>,
     /// How long the answer to a query (number check, pairing code) takes.
     pub answer_after: Duration,
+    /// New groups are made, and the page that asked for them never hears of it.
+    pub silent_groups: bool,
     /// The acknowledgement times of a healthy site.
     usual_acks: AckTimes,
 }
@@ -61,6 +63,7 @@ impl Faults {
             refuse_uploads: None,
             refuse_downloads: None,
             answer_after: Duration::ZERO,
+            silent_groups: false,
             usual_acks: acks,
         }
     }

@@ -174,6 +174,11 @@ impl Imitation {
         self.cloud.look(|state| state.record.settings.clone())
     }
 
+    /// The names of all groups, in the order in which they were made.
+    pub fn groups(&self) -> Vec<String> {
+        self.cloud.look(|state| state.groups.values().map(|group| group.subject.clone()).collect())
+    }
+
     /// Waits until a message that satisfies `wanted` has left.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ const APPLICATION: &[&str] = &[
     include_str!("../page/chats.js"),
     include_str!("../page/messages.js"),
     include_str!("../page/groups.js"),
+    include_str!("../page/administration.js"),
     include_str!("../page/media.js"),
     include_str!("../page/sending.js"),
     include_str!("../page/receiving.js"),

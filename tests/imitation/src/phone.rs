@@ -280,6 +280,31 @@ impl Phone {
         self.cloud.change(|state, _| state.create_group(subject, &self.number, &members))
     }
 
+    /// Changes a group that this phone's owner administrates: `add`, `remove`, `promote`, `demote`; or `leave`s one. False
+    /// when that is not allowed.
+    pub fn change_group<N: TryInto<Number, Error: Debug>>(
+        &self,
+        group: &GroupId,
+        change: &str,
+        people: impl IntoIterator<Item = N>,
+    ) -> bool {
+        let people: Vec<Number> = people.into_iter().map(written).collect();
+        self.cloud
+            .change(|state, now| state.change_group_on_phone(&self.number, group, change, &people, Value::Null, now))
+    }
+
+    /// Sets something of a group that this phone's owner administrates: `subject`, `description`, `announce`, `restrict`.
+    /// False when that is not allowed.
+    pub fn set_in_group(&self, group: &GroupId, setting: &str, value: impl Into<Value>) -> bool {
+        let value = value.into();
+        self.cloud.change(|state, now| state.change_group_on_phone(&self.number, group, setting, &[], value, now))
+    }
+
+    /// From now on nobody but its owner's friends can add this phone to groups: others get the code 403.
+    pub fn refuse_groups(&self) {
+        self.cloud.change(|state, _| state.keep_out_of_groups(&self.number));
+    }
+
     /// What the pages linked to this phone sent.
     pub fn sent(&self) -> Vec<Departure> {
         self.cloud.look(|state| {

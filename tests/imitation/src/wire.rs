@@ -45,6 +45,12 @@ pub(crate) enum FromPage {
     Seen { chat: Address, ids: Vec<String> },
     /// Something is set in the account: a star, an archived chat, a blocked contact, ….
     Set { q: u64, setting: String, of: String, value: Value },
+    /// Somebody who administrates a group changes it, or somebody leaves it.
+    GroupChange { q: u64, group: GroupId, change: String, participants: Vec<Address>, value: Value },
+    /// A group is made.
+    GroupCreate { q: u64, subject: String, participants: Vec<Address> },
+    /// The code by which people come into a group is asked for, or replaced.
+    GroupInvite { q: u64, group: GroupId, revoke: bool },
     /// Typing, recording, paused.
     Chatstate { chat: Address, state: String },
     /// The user logs out from the page.
@@ -102,7 +108,7 @@ pub(crate) enum Item {
     /// Delivered (2) or read (3), for own messages.
     Receipt { chat: Address, ids: Vec<String>, ack: i8, participant: Option<Lid> },
     /// The account was put into a group, or its participants changed.
-    Group { group: Group },
+    Group { group: Group, deed: Option<GroupDeed> },
 }
 
 /// A message as a device sees it.
@@ -155,8 +161,28 @@ fn as_wid<S: serde::Serializer>(number: &Number, serializer: S) -> Result<S::Ok,
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) subject: String,
+    pub(crate) description: Option<String>,
+    /// Only administrators may write.
+    pub(crate) announce: bool,
+    /// Only administrators may change what it is called.
+    pub(crate) restrict: bool,
     pub(crate) owner: Lid,
+    /// How often the code by which people come in was replaced.
+    #[serde(skip)]
+    pub(crate) codes: u32,
+    pub(crate) admins: Vec<Lid>,
     pub(crate) participants: Vec<Person>,
+}
+
+/// What somebody did to people in a group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct GroupDeed {
+    /// `add`, `remove`, `promote`, `demote`, or the name of a setting.
+    pub(crate) action: String,
+    pub(crate) author: Lid,
+    pub(crate) participants: Vec<Lid>,
+    /// Unix seconds.
+    pub(crate) at: u64,
 }
 
 /// "You can't start new chats": WhatsApp's reach-out timelock.

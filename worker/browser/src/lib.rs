@@ -18,7 +18,7 @@ pub use cdp::{Cdp, CdpError, CdpEvent, CdpEvents, CdpEventsEnd};
 pub use chromium::{Chromium, End, Exit, Flavor, LaunchError, LaunchOptions, Sandbox};
 pub use page::{
     Ack, CRASH_NOTICED_WITHIN, Call, CallError, Capabilities, Card, DETACHED_NOTICED_WITHIN, Draft, DraftContent,
-    HANG_NOTICED_WITHIN, Location, Me, Media, Message, MessageSource, Page, PageError, PageEvent, PageFile,
-    PageOptions, Person, Poll, Presence, Quoted, Reaction, Sent, Status, VisitingCard, Vote, built_in_bundle,
-    silence_noticed_within,
+    GroupChange, GroupDeed, GroupSetting, GroupUpdate, HANG_NOTICED_WITHIN, Location, Me, Media, Message,
+    MessageSource, Page, PageError, PageEvent, PageFile, PageOptions, Person, Poll, Presence, Quoted, Reaction, Sent,
+    Status, VisitingCard, Vote, built_in_bundle, silence_noticed_within,
 };

@@ -33,8 +33,9 @@ use tab::Setup;
 
 pub use files::PageFile;
 pub use model::{
-    Ack, Call, Capabilities, Card, Draft, DraftContent, Location, Me, Media, Message, MessageSource, PageEvent, Person,
-    Poll, Presence, Quoted, Reaction, Sent, Status, VisitingCard, Vote,
+    Ack, Call, Capabilities, Card, Draft, DraftContent, GroupChange, GroupDeed, GroupSetting, GroupUpdate, Location,
+    Me, Media, Message, MessageSource, PageEvent, Person, Poll, Presence, Quoted, Reaction, Sent, Status, VisitingCard,
+    Vote,
 };
 
 /// A tab whose process ends is noticed within this time; Chromium says it in 0.2–0.3 s.

@@ -1,5 +1,6 @@
-//! What a session does besides sending: the page is asked, and its answer becomes the result. All of it may be done
-//! twice, so what is not known to be done is simply done again.
+//! What a session does besides sending: the page is asked, and its answer becomes the result. Most of it may be done
+//! twice, so what is not known to be done is simply done again; what [happens once](Action::happens_once) is recorded
+//! before it is begun, and never begun again.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,11 +8,14 @@ use wafleet_browser::{CallError, Message as PageMessage, Page};
 use wafleet_protocol::command::Action;
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, ContactChecked, HistoryPage, PastMessage, ResultData};
+use wafleet_protocol::id::MessageId;
 use wafleet_protocol::personal::Personal;
 
 use super::telling::{self, phone_digits};
+use crate::intake::{IntakeError, Order};
 use crate::lease::Lease;
 use crate::settle::Outcome;
+use crate::world::World;
 
 /// Does what the command asks for.
 pub(super) async fn act(lease: &Lease, page: &Page, action: &Action) -> Outcome {
@@ -25,6 +29,52 @@ pub(super) async fn act(lease: &Lease, page: &Page, action: &Action) -> Outcome 
         },
         Err(answer) => refused(&answer),
     }
+}
+
+/// Does what must not be done twice, unless it was begun before.
+///
+/// # Errors
+/// [`IntakeError`]: nothing was done, and the delivery is still unacknowledged.
+pub(super) async fn act_once(
+    world: &World,
+    lease: &Lease,
+    page: &Page,
+    order: &mut Order,
+    action: &Action,
+) -> Result<Outcome, IntakeError> {
+    if order.attempted {
+        return Ok(cut_short());
+    }
+    // Nothing is found under this id; it only stands where that of a message does.
+    let about = MessageId::for_command(&order.verified.message_id, &order.verified.session);
+    if lease.prove().is_err() || !world.database.begin_attempt(&order.record, lease.fence(), about.as_str()).await? {
+        return Ok(Outcome::Wait); // another owner has it
+    }
+    order.attempted = true;
+    match act(lease, page, action).await {
+        Outcome::Retry(error) if error.provider_code.as_deref() != Some("not_begun") => Ok(Outcome::Unknown(
+            CommandError { message: "it was begun, and the page did not tell its end".into(), ..cut_short_error() }
+                .with_provider_code(error.provider_code.unwrap_or_else(|| error.code.as_str().to_owned())),
+        )),
+        outcome @ (Outcome::Retry(_) | Outcome::Wait) => {
+            world.database.nothing_went_out(&order.record, lease.fence()).await?;
+            order.attempted = false;
+            Ok(outcome)
+        }
+        outcome => Ok(outcome),
+    }
+}
+
+/// The end of what was begun by somebody who cannot tell any more.
+pub(super) fn cut_short() -> Outcome {
+    Outcome::Unknown(cut_short_error())
+}
+
+fn cut_short_error() -> CommandError {
+    CommandError::new(
+        ErrorCode::Interrupted,
+        "it was begun and cut short: it may have been done, and is not done again",
+    )
 }
 
 /// What the page says of somebody.
@@ -63,6 +113,9 @@ fn data(action: &Action, answer: Value) -> Result<Option<ResultData>, serde_json
         Action::ListContacts(_) => Some(ResultData::Contacts(serde_json::from_value(answer)?)),
         Action::ListGroups(_) => Some(ResultData::Groups(serde_json::from_value(answer)?)),
         Action::GroupInfo(_) => Some(ResultData::Group(serde_json::from_value(answer)?)),
+        Action::CreateGroup(_) => Some(ResultData::GroupCreated(serde_json::from_value(answer)?)),
+        Action::GroupInvite(_) => Some(ResultData::GroupLink(serde_json::from_value(answer)?)),
+        Action::ChangeParticipants(_) => Some(ResultData::Participants(serde_json::from_value(answer)?)),
         Action::React(_)
         | Action::Edit(_)
         | Action::Delete(_)
@@ -74,6 +127,8 @@ fn data(action: &Action, answer: Value) -> Result<Option<ResultData>, serde_json
         | Action::Mute(_)
         | Action::PinChat(_)
         | Action::SetPresence(_)
+        | Action::GroupSettings(_)
+        | Action::LeaveGroup(_)
         | Action::Block(_) => None,
     })
 }
@@ -102,9 +157,16 @@ fn refused(answer: &CallError) -> Outcome {
         Some("no_such_number" | "invalid_recipient") => {
             failed(ErrorCode::RecipientNotFound, "the number is not on WhatsApp")
         }
-        Some("not_allowed" | "edit_message_error") => {
-            failed(ErrorCode::NotAllowed, "WhatsApp does not allow this, or not any more")
-        }
+        Some(
+            "not_allowed"
+            | "edit_message_error"
+            | "group_you_are_not_admin"
+            | "server_refused"
+            | "you_are_not_allowed_set_group_subject"
+            | "you_are_not_allowed_set_group_description"
+            | "you_are_not_allowed_set_group_property"
+            | "you_are_not_allowed_set_ephemeral_setting",
+        ) => failed(ErrorCode::NotAllowed, "WhatsApp does not allow this, or not any more"),
         Some("unknown_call" | "incompatible") => {
             failed(ErrorCode::Incompatible, "WhatsApp's page, as it is today, lacks what this needs")
         }

@@ -13,6 +13,7 @@ use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, ResultData, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
 
+use super::acting;
 use super::hearing::session_code;
 use super::lanes::Tier;
 use super::pace::Pace;
@@ -122,6 +123,7 @@ impl Job {
                 let why = "a Cloud API number is not linked to a phone: stop the session, or take its number away";
                 (Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why)), Follow::Nothing)
             }
+            Command::Action(action) if order.late && action.happens_once() => (acting::cut_short(), Follow::Nothing),
             Command::Action(_) if order.late => {
                 let error = CommandError::new(ErrorCode::Expired, "the command expired before it was carried out");
                 (Outcome::Failed(error), Follow::Nothing)
@@ -131,6 +133,10 @@ impl Job {
                 (Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why)), Follow::Nothing)
             }
             Command::Action(action) => match &self.page {
+                Some(page) if self.online && action.happens_once() => {
+                    let outcome = acting::act_once(&self.world, &self.lease, page, &mut order, &action).await?;
+                    (outcome, Follow::Nothing)
+                }
                 Some(page) if self.online => (self.act(page, &action).await, Follow::Nothing),
                 // While a Cloud API number helps out, this must not hold up what the number can send.
                 _ if self.tier != Tier::Urgent => (Outcome::Aside, Follow::Nothing),

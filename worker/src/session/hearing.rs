@@ -327,6 +327,14 @@ impl SessionActor {
                 self.tell((self.sink.fresh_id(), told));
                 None
             }
+            PageEvent::Group(change) => {
+                self.tell((self.sink.fresh_id(), telling::participants(&change)));
+                None
+            }
+            PageEvent::GroupUpdate(update) => {
+                self.tell((self.sink.fresh_id(), telling::group_update(&update)));
+                None
+            }
             PageEvent::Call(call) => {
                 self.tell(telling::call(&self.session, &call));
                 None

@@ -3,14 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 
 use wafleet_browser::{
-    Call, Capabilities, Message as PageMessage, MessageSource as PageSource, Person, Presence as PagePresence,
-    Reaction, Vote,
+    Call, Capabilities, GroupChange, GroupDeed as PageGroupDeed, GroupSetting as PageSetting, GroupUpdate,
+    Message as PageMessage, MessageSource as PageSource, Person, Presence as PagePresence, Reaction, Vote,
 };
 use wafleet_protocol::command::Reference;
 use wafleet_protocol::event::{
-    Ack, Authoritative, CallReceived, Event, Medium, Message, MessageAck, MessageEdited, MessageReaction,
-    MessageRevoked, MessageSent, MessageSource, MessageWaiting, Place, PollVote, PresenceState, PresenceUpdate,
-    Question, Quoted, RuntimeIncompatible, Sender, VisitingCard,
+    Ack, Authoritative, CallReceived, Event, GroupChange as ToldChange, GroupParticipants, GroupSetting,
+    GroupUpdate as ToldUpdate, Medium, Message, MessageAck, MessageEdited, MessageReaction, MessageRevoked,
+    MessageSent, MessageSource, MessageWaiting, Place, PollVote, PresenceState, PresenceUpdate, Question, Quoted,
+    RuntimeIncompatible, Sender, VisitingCard,
 };
 use wafleet_protocol::id::{CommandId, EventId, SessionId};
 use wafleet_protocol::personal::Personal;
@@ -274,6 +275,42 @@ pub(crate) fn presence(chat_id: &str, participant: Option<&str>, state: PagePres
     };
     let told = PresenceUpdate { chat_id: chat_id.into(), participant: participant.map(Personal::from), state };
     Event::PresenceUpdate(told)
+}
+
+/// The event of a change of who is in a group. Nothing in it makes an id that no other one has.
+pub(crate) fn participants(change: &GroupChange) -> Event {
+    let what = match change.change {
+        PageGroupDeed::Add => ToldChange::Add,
+        PageGroupDeed::Join => ToldChange::Join,
+        PageGroupDeed::Remove => ToldChange::Remove,
+        PageGroupDeed::Leave => ToldChange::Leave,
+        PageGroupDeed::Promote => ToldChange::Promote,
+        PageGroupDeed::Demote => ToldChange::Demote,
+    };
+    Event::GroupParticipants(GroupParticipants {
+        chat_id: change.chat_id.as_str().into(),
+        change: what,
+        author: change.author.as_ref().map(whose),
+        participants: change.participants.iter().map(whose).collect(),
+    })
+}
+
+/// The event of another name, description or rule of a group.
+pub(crate) fn group_update(update: &GroupUpdate) -> Event {
+    let setting = |setting: &PageSetting| match setting {
+        PageSetting::Subject => GroupSetting::Subject,
+        PageSetting::Description => GroupSetting::Description,
+        PageSetting::Announce => GroupSetting::Announce,
+        PageSetting::Restrict => GroupSetting::Restrict,
+    };
+    Event::GroupUpdate(ToldUpdate {
+        chat_id: update.chat_id.as_str().into(),
+        changed: update.changed.iter().map(setting).collect(),
+        subject: update.subject.as_deref().map(Personal::from),
+        description: update.description.as_deref().map(Personal::from),
+        announce: update.announce,
+        restrict: update.restrict,
+    })
 }
 
 /// The event of a call, and its id.

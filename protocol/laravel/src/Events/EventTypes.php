@@ -23,6 +23,8 @@ final class EventTypes
         'poll.vote' => WhatsAppPollVoted::class,
         'presence.update' => WhatsAppPresenceChanged::class,
         'call.received' => WhatsAppCallReceived::class,
+        'group.participants' => WhatsAppGroupParticipantsChanged::class,
+        'group.update' => WhatsAppGroupUpdated::class,
         'command.result' => WhatsAppCommandFinished::class,
         'runtime.incompatible' => WhatsAppRuntimeIncompatible::class,
     ];

@@ -39,6 +39,8 @@ final class ConsumeTest extends TestCase
             'poll.vote' => Events\WhatsAppPollVoted::class,
             'presence.update' => Events\WhatsAppPresenceChanged::class,
             'call.received' => Events\WhatsAppCallReceived::class,
+            'group.participants' => Events\WhatsAppGroupParticipantsChanged::class,
+            'group.update' => Events\WhatsAppGroupUpdated::class,
             'session.passkey' => Events\WhatsAppPasskeyRequested::class,
             'session.qr' => Events\WhatsAppQRGenerated::class, 'session.status' => Events\WhatsAppSessionStatusChanged::class,
         ];

@@ -1,4 +1,4 @@
-//! Messages: from a page, from a phone, to devices; acknowledgements, receipts, groups, typing.
+//! Messages: from a page, from a phone, to devices; acknowledgements, receipts, typing.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::connection::ConnectionId;
 use super::state::{Deed, State};
 use super::{ControlError, Moment};
 use crate::faults::SendFault;
-use crate::ids::{Address, GroupId, Number};
+use crate::ids::{Address, Number};
 use crate::phone::Written;
 use crate::record::{Chatstate, Departure, Refusal};
-use crate::wire::{Group, Item, Person, ToPage, WireMessage};
+use crate::wire::{Item, ToPage, WireMessage};
 
 /// WhatsApp's code for "this account may not start chats at the moment" (reach-out timelock).
 const RESTRICTED: u16 = 463;
@@ -155,27 +155,6 @@ impl State {
         let writer = departure.from.clone();
         self.deliver(&writer, None, &Item::Receipt { chat, ids: vec![id.to_owned()], ack, participant });
         Ok(())
-    }
-
-    /// Creates a group and tells its members.
-    pub(crate) fn create_group(&mut self, subject: &str, owner: &Number, others: &[Number]) -> GroupId {
-        let id = GroupId::numbered(self.groups.len() as u64 + 1);
-        let mut participants = Vec::new();
-        for number in std::iter::once(owner).chain(others) {
-            let name = self.introduce(number).name.clone().unwrap_or_default();
-            participants.push(Person { lid: number.lid(), number: number.clone(), name });
-        }
-        let group = Group { id: id.clone(), subject: subject.to_owned(), owner: owner.lid(), participants };
-        self.groups.insert(id.clone(), group.clone());
-        for member in std::iter::once(owner).chain(others) {
-            self.deliver(member, None, &Item::Group { group: group.clone() });
-        }
-        id
-    }
-
-    pub(super) fn groups_of(&self, number: &Number) -> Vec<Group> {
-        let is_member = |group: &&Group| group.participants.iter().any(|person| person.number == *number);
-        self.groups.values().filter(is_member).cloned().collect()
     }
 
     /// Restricts an account, or lifts the restriction, and tells its pages if they are to know.

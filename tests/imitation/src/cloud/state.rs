@@ -28,9 +28,11 @@ pub(crate) struct State {
     pub(super) accounts: BTreeMap<Number, Account>,
     pub(super) devices: BTreeMap<Secret, Device>,
     pub(super) connections: BTreeMap<ConnectionId, Connection>,
-    pub(super) groups: BTreeMap<GroupId, Group>,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
     /// Numbers that are not on WhatsApp.
     pub(super) nobody: BTreeSet<Number>,
+    /// Numbers that do not let themselves be added to groups.
+    pub(super) shy: BTreeSet<Number>,
     /// The numbers behind the LIDs that were ever told.
     pub(super) numbers: BTreeMap<Lid, Number>,
     pub(super) agenda: Agenda<Deed>,
@@ -63,6 +65,7 @@ impl State {
             connections: BTreeMap::new(),
             groups: BTreeMap::new(),
             nobody: BTreeSet::new(),
+            shy: BTreeSet::new(),
             numbers: BTreeMap::new(),
             agenda: Agenda::new(),
             rng: StdRng::seed_from_u64(seed),
@@ -111,6 +114,12 @@ impl State {
             FromPage::Send { q, chat, id: message, kind, body, content, resent } => {
                 let draft = super::messages::Draft { q, chat, id: message, kind, body, content, resent };
                 self.send(id, draft, now);
+            }
+            FromPage::GroupCreate { q, subject, participants } => self.make_group(id, q, &subject, &participants, now),
+            FromPage::GroupInvite { q, group, revoke } => self.invite_to_group(id, q, &group, revoke, now),
+            FromPage::GroupChange { q, group, change, participants, value } => {
+                let wanted = super::groups::GroupChange { q, group, change, participants, value };
+                self.change_group(id, wanted, now);
             }
             FromPage::Set { q, setting, of, value } => {
                 self.set(id, super::happenings::Wish { q, setting, of, value }, now);

@@ -1,13 +1,13 @@
-// What the worker asks for besides sending. Each of these may be asked for again without doing more than the first time,
-// and says so without asking the server where the page already knows that it is done.
+// What the worker asks for besides sending. Each of these but `group.create` may be asked for again without doing more than
+// the first time, and says so without asking the server where the page already knows that it is done.
 
 import { existingChat } from './chats';
 import { Failure } from './errors';
+import { changeParticipants, changeSettings, create, invite, leave, type Change, type Settings } from './groups';
 import { recipient } from './ids';
 import type { Library } from './library';
 import { chats, contacts, group, groups, history } from './lists';
-import { directory } from './messages';
-import type { ContactAnswer } from './protocol';
+import { check } from './people';
 import { messageBy, type ChatModel } from './store';
 
 type Act = (library: Library, data: never) => Promise<unknown>;
@@ -113,6 +113,20 @@ const ACTIONS: Record<string, Act> = {
 
   'group.info': async (library, { group: id }: { group: string }) => group(library, await chatBy(library, id)),
 
+  'group.participants': async (library, asked: { group: string; change: Change; participants: string[] }) =>
+    changeParticipants(library, await chatBy(library, asked.group), asked.change, asked.participants),
+
+  'group.settings': async (library, { group: id, ...wanted }: { group: string } & Settings) =>
+    changeSettings(library, await chatBy(library, id), wanted),
+
+  'group.leave': async (library, { group: id }: { group: string }) => leave(library, await chatBy(library, id)),
+
+  'group.create': async (library, { subject, participants }: { subject: string; participants: string[] }) =>
+    create(library, subject, participants),
+
+  'group.invite': async (library, { group: id, revoke }: { group: string; revoke: boolean }) =>
+    invite(library, await chatBy(library, id), revoke),
+
   'contact.block': async (library, { contact, block }: { contact: string; block: boolean }) => {
     const known = await check(library, contact);
     if (!known.on_whatsapp) throw new Failure('no_such_number', 'this number has no WhatsApp');
@@ -139,23 +153,6 @@ async function chatBy(library: Library, to: string): Promise<ChatModel> {
   const chat = await existingChat(library, to);
   if (chat === undefined) throw new Failure('chat_not_found', 'this account has no such chat');
   return chat;
-}
-
-/** Asks the server whether somebody is there; it tells both ids on the way. */
-async function check(library: Library, contact: string): Promise<ContactAnswer> {
-  const id = recipient(contact);
-  if (id === null || id.endsWith('@g.us')) throw new Failure('invalid_recipient', 'neither a phone number nor a person');
-  const wid = library.whatsapp.WidFactory.createWid(id);
-  const answer = await library.whatsapp.functions.queryWidExists(wid);
-  if (answer === null || answer === undefined) return { on_whatsapp: false, phone: null, lid: null, business: null };
-  const ids = directory(library);
-  const { lid, biz } = answer as { lid?: unknown; biz?: unknown };
-  return {
-    on_whatsapp: true,
-    phone: id.endsWith('@c.us') ? id : ids.phoneOf(id),
-    lid: id.endsWith('@lid') ? id : lid ? String(lid) : ids.lidOf(id),
-    business: typeof biz === 'boolean' ? biz : null,
-  };
 }
 
 /** A send is answered with a word, or with an object that holds the word. */

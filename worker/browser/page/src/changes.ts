@@ -4,6 +4,7 @@ import { user, userOrNull, parseKey } from './ids';
 import type { Library } from './library';
 import { directory, personOf, toMessage, type Directory, type RawMessage } from './messages';
 import type { Outbox } from './outbox';
+import type { GroupDeed } from './protocol';
 import { Recent } from './recent';
 
 /** Messages whose end was reported, so that none is reported twice. */
@@ -97,6 +98,21 @@ export function watchChanges(library: Library, outbox: Outbox, heard: () => void
         const state = STATES[word];
         if (state !== undefined) outbox.push({ type: 'presence', chat_id, participant: userOrNull(id), state });
       }
+    }),
+  );
+
+  library.on('group.participant_changed', ({ groupId, action, author, participants }) =>
+    guarded('group', () => {
+      heard();
+      const by = userOrNull(author);
+      outbox.push({
+        type: 'group',
+        chat_id: user(groupId),
+        // wa-js says `leave`, whatever its declaration says.
+        change: action as unknown as GroupDeed,
+        author: by === null ? null : personOf(by, ids),
+        participants: participants.map((id) => personOf(user(id), ids)),
+      });
     }),
   );
 

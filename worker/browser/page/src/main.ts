@@ -11,6 +11,7 @@ import { capabilities } from './capabilities';
 import { watchChanges } from './changes';
 import { Failure, describe, within } from './errors';
 import { Files } from './files';
+import { watchGroupSettings } from './groups';
 import { History, type Cursor } from './history';
 import { LazyLibrary, type Library } from './library';
 import { linkCode, watchLinkCodes } from './linking';
@@ -63,6 +64,7 @@ class Adapter {
       (library) => {
         watchMessages(library, this.#outbox, this.#sent, acks, () => this.#vigil.heard());
         watchChanges(library, this.#outbox, () => this.#vigil.heard());
+        watchGroupSettings(library, this.#outbox);
         this.#vigil.start();
         watchLinkCodes(library, this.#outbox);
         this.#outbox.push({ type: 'ready', capabilities: capabilities(library) });

@@ -87,6 +87,20 @@ export interface ContactAnswer {
   business: boolean | null;
 }
 
+/** Something that is set for a group. */
+export type GroupSetting = 'subject' | 'description' | 'announce' | 'restrict';
+
+/** How a group is called, and who may do what in it. */
+export interface GroupSettings {
+  subject: string | null;
+  description: string | null;
+  announce: boolean;
+  restrict: boolean;
+}
+
+/** What happened to people in a group. */
+export type GroupDeed = 'add' | 'join' | 'remove' | 'leave' | 'promote' | 'demote';
+
 /** What somebody did to a message that is there. */
 interface Happening {
   key: string;
@@ -201,6 +215,8 @@ export type Event =
       participant: string | null;
       state: 'available' | 'unavailable' | 'typing' | 'recording';
     }
+  | { type: 'group'; chat_id: string; change: GroupDeed; author: Person | null; participants: Person[] }
+  | ({ type: 'group_update'; chat_id: string; changed: GroupSetting[] } & GroupSettings)
   | { type: 'call'; id: string; sender: Person; video: boolean; group: boolean; at_ms: number }
   /** The line looks open, and the server does not answer. */
   | { type: 'silent'; for_ms: number }

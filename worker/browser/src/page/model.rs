@@ -294,6 +294,71 @@ pub enum Presence {
     Recording,
 }
 
+/// Who is in a group, or administrates it, changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupChange {
+    /// The group.
+    pub chat_id: String,
+    /// What happened.
+    pub change: GroupDeed,
+    /// Who did it, if that is known.
+    #[serde(default)]
+    pub author: Option<Person>,
+    /// To whom.
+    pub participants: Vec<Person>,
+}
+
+/// What a group is called, or who may do what in it, changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupUpdate {
+    /// The group.
+    pub chat_id: String,
+    /// What changed.
+    pub changed: Vec<GroupSetting>,
+    /// Its name now.
+    #[serde(default)]
+    pub subject: Option<String>,
+    /// Its description now.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Whether only administrators may write.
+    pub announce: bool,
+    /// Whether only administrators may change what it is called.
+    pub restrict: bool,
+}
+
+/// Something that is set for a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupSetting {
+    /// Its name.
+    Subject,
+    /// Its description.
+    Description,
+    /// Who may write.
+    Announce,
+    /// Who may change what it is called.
+    Restrict,
+}
+
+/// What happened to people in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupDeed {
+    /// Added.
+    Add,
+    /// Came by an invitation.
+    Join,
+    /// Removed.
+    Remove,
+    /// Left.
+    Leave,
+    /// Became administrators.
+    Promote,
+    /// Are administrators no more.
+    Demote,
+}
+
 /// Somebody calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
@@ -501,6 +566,10 @@ pub enum PageEvent {
         /// What they do.
         state: Presence,
     },
+    /// Who is in a group, or administrates it, changed.
+    Group(GroupChange),
+    /// What a group is called, or who may do what in it, changed.
+    GroupUpdate(GroupUpdate),
     /// Somebody calls.
     Call(Call),
     /// The page takes its line for open, and the server has not answered two questions.

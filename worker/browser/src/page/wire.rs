@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::CallError;
-use super::model::{Ack, Call, Capabilities, Message, PageEvent, Presence, Reaction, Status, Vote};
+use super::model::{
+    Ack, Call, Capabilities, GroupChange, GroupUpdate, Message, PageEvent, Presence, Reaction, Status, Vote,
+};
 
 /// The version of the protocol that both halves speak.
 pub(super) const VERSION: u64 = 3;
@@ -56,6 +58,8 @@ enum Event {
     Vote(Vote),
     Waiting { message: Message },
     Presence { chat_id: String, participant: Option<String>, state: Presence },
+    Group(GroupChange),
+    GroupUpdate(GroupUpdate),
     Call(Call),
     Silent { for_ms: u64 },
     Fault { what: String },
@@ -81,6 +85,8 @@ impl From<Event> for Incoming {
             Event::Vote(vote) => PageEvent::Vote(vote),
             Event::Waiting { message } => PageEvent::Waiting(message),
             Event::Presence { chat_id, participant, state } => PageEvent::Presence { chat_id, participant, state },
+            Event::Group(change) => PageEvent::Group(change),
+            Event::GroupUpdate(update) => PageEvent::GroupUpdate(update),
             Event::Call(call) => PageEvent::Call(call),
             Event::Silent { for_ms } => PageEvent::Silent { since: Duration::from_millis(for_ms) },
             Event::Fault { what } => PageEvent::Fault { what },
@@ -200,6 +206,8 @@ mod tests {
             { "type": "waiting", "message": message },
             { "type": "presence", "chat_id": "1@lid", "participant": null, "state": "typing" },
             { "type": "call", "id": "C", "sender": { "id": "1@lid", "phone": null, "lid": "1@lid" }, "video": true, "group": false, "at_ms": 7 },
+            { "type": "group", "chat_id": "1@g.us", "change": "add", "author": null, "participants": [] },
+            { "type": "group_update", "chat_id": "1@g.us", "changed": ["subject"], "subject": "s", "description": null, "announce": true, "restrict": false },
             { "type": "silent", "for_ms": 90500 },
             { "type": "fault", "what": "something" },
         ]));
