@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::id::{ChatId, MessageKey, PhoneNumber, SessionId, WorkerId};
+use crate::id::{ChatId, MessageKey, PhoneNumber, SessionId, WorkerId, WorkspaceId};
 use crate::json::{self, Fields, Nul};
 use crate::lane::Lane;
 use crate::metadata::Metadata;
@@ -23,6 +23,7 @@ use crate::rejection::Rejection;
 use crate::topology;
 
 mod action;
+mod campaign;
 mod cloud;
 mod content;
 mod group;
@@ -36,6 +37,7 @@ pub use action::{
     Action, Archive, AskGroup, Block, Check, Delete, Edit, History, ListChats, ListContacts, ListGroups, Mute, PinChat,
     React, Recording, Seen, SetPresence, Star, Typing,
 };
+pub use campaign::{CampaignControl, CampaignPart, NoTimeOfDay, OptOut, QuietHours, TimeOfDay};
 pub use cloud::{CloudWebhook, SessionProvider};
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
 pub use group::{ChangeParticipants, CreateGroup, GroupSettings, InviteLink, LeaveGroup, ParticipantChange};
@@ -71,6 +73,18 @@ pub enum Command {
     CloudWebhook(CloudWebhook),
     /// `session.limits`: give a session limits of its own. The result says what it has used of them.
     SessionLimits(SessionLimits),
+    /// `campaign.pause`: the campaign's messages wait.
+    CampaignPause(CampaignControl),
+    /// `campaign.resume`: they go on.
+    CampaignResume(CampaignControl),
+    /// `campaign.cancel`: those that have not gone out fail. For good.
+    CampaignCancel(CampaignControl),
+    /// `campaign.status`: tell how the campaign goes, in the result.
+    CampaignStatus(CampaignControl),
+    /// `optout.add`: these phones get no campaign of the workspace.
+    OptOutAdd(OptOut),
+    /// `optout.remove`: they may again.
+    OptOutRemove(OptOut),
     /// `message.send`: send one message.
     MessageSend(MessageSend),
     /// Everything else that a session can be asked to do.
@@ -116,12 +130,15 @@ pub struct MessageSend {
     /// By whom it goes.
     #[serde(flatten)]
     pub route: Route,
+    /// The campaign it belongs to, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<CampaignPart>,
     /// The caller's own name for the message, echoed in `message.sent` and every `message.ack` of it.
     pub reference: Option<Reference>,
 }
 
 /// The type names of the commands that are no [`Action`].
-const OWN_TYPE_NAMES: [&str; 11] = [
+const OWN_TYPE_NAMES: [&str; 17] = [
     "session.start",
     "session.status",
     "session.stop",
@@ -132,6 +149,12 @@ const OWN_TYPE_NAMES: [&str; 11] = [
     "session.provider",
     "session.limits",
     "cloud.webhook",
+    "campaign.pause",
+    "campaign.resume",
+    "campaign.cancel",
+    "campaign.status",
+    "optout.add",
+    "optout.remove",
     "message.send",
 ];
 
@@ -186,6 +209,12 @@ impl Command {
             "session.provider" => Self::SessionProvider(SessionProvider::from_fields(&mut data)?),
             "cloud.webhook" => Self::CloudWebhook(CloudWebhook::from_fields(&mut data)?),
             "session.limits" => Self::SessionLimits(SessionLimits::from_fields(&mut data)?),
+            "campaign.pause" => Self::CampaignPause(CampaignControl { campaign: data.parsed("campaign")? }),
+            "campaign.resume" => Self::CampaignResume(CampaignControl { campaign: data.parsed("campaign")? }),
+            "campaign.cancel" => Self::CampaignCancel(CampaignControl { campaign: data.parsed("campaign")? }),
+            "campaign.status" => Self::CampaignStatus(CampaignControl { campaign: data.parsed("campaign")? }),
+            "optout.add" => Self::OptOutAdd(OptOut::from_fields(&mut data)?),
+            "optout.remove" => Self::OptOutRemove(OptOut::from_fields(&mut data)?),
             "message.send" => Self::MessageSend(MessageSend::from_fields(&mut data)?),
             type_ => Self::Action(Action::from_fields(type_, &mut data)?),
         };
@@ -206,6 +235,12 @@ impl Command {
             Self::SessionProvider(_) => "session.provider",
             Self::CloudWebhook(_) => "cloud.webhook",
             Self::SessionLimits(_) => "session.limits",
+            Self::CampaignPause(_) => "campaign.pause",
+            Self::CampaignResume(_) => "campaign.resume",
+            Self::CampaignCancel(_) => "campaign.cancel",
+            Self::CampaignStatus(_) => "campaign.status",
+            Self::OptOutAdd(_) => "optout.add",
+            Self::OptOutRemove(_) => "optout.remove",
             Self::MessageSend(_) => "message.send",
             Self::Action(action) => action.type_name(),
         }
@@ -222,17 +257,37 @@ impl Command {
             | Self::SessionMove(_)
             | Self::SessionPasskeyAnswer(_)
             | Self::SessionProvider(_)
-            | Self::SessionLimits(_) => true,
+            | Self::SessionLimits(_)
+            | Self::CampaignPause(_)
+            | Self::CampaignResume(_)
+            | Self::CampaignCancel(_)
+            | Self::CampaignStatus(_)
+            | Self::OptOutAdd(_)
+            | Self::OptOutRemove(_) => true,
             Self::MessageSend(_) | Self::CloudWebhook(_) | Self::Action(_) => false,
         }
     }
 
-    /// The routing key on the exchange [`wa.commands`](topology::COMMANDS). The lane counts for messages only: a webhook goes
-    /// before them.
-    pub fn routing_key(&self, session: &SessionId, lane: Lane) -> String {
+    /// Whether it is about a whole workspace: then it is signed for [any](SessionId::any) session.
+    pub fn is_about_the_workspace(&self) -> bool {
+        matches!(
+            self,
+            Self::CampaignPause(_)
+                | Self::CampaignResume(_)
+                | Self::CampaignCancel(_)
+                | Self::CampaignStatus(_)
+                | Self::OptOutAdd(_)
+                | Self::OptOutRemove(_)
+        )
+    }
+
+    /// The routing key on the exchange [`wa.commands`](topology::COMMANDS). The lane counts for messages only, and of those
+    /// only for the ones that name their session: the others go to the workspace's campaign queue. A webhook goes before them all.
+    pub fn routing_key(&self, workspace: WorkspaceId, session: &SessionId, lane: Lane) -> String {
         match self {
             Self::CloudWebhook(_) => topology::lane_key(session, Lane::Urgent),
             command if command.is_control() => topology::CONTROL_KEY.to_owned(),
+            _ if session.is_any() => topology::campaign_key(workspace),
             _ => topology::lane_key(session, lane),
         }
     }
@@ -256,7 +311,7 @@ impl Command {
 impl MessageSend {
     /// A message that answers none and has no name.
     pub fn new(to: ChatId, content: Content) -> Self {
-        Self { to, content, reply_to: None, route: Route::default(), reference: None }
+        Self { to, content, reply_to: None, campaign: None, route: Route::default(), reference: None }
     }
 
     /// A plain text that answers none and has no name.
@@ -275,6 +330,7 @@ impl MessageSend {
             to,
             content,
             reply_to,
+            campaign: CampaignPart::optional(data)?,
             route: Route::from_fields(data)?,
             reference: data.optional_parsed("reference")?,
         })
@@ -340,6 +396,11 @@ impl Serialize for CommandBody<'_> {
             Command::SessionProvider(data) => body.serialize_field("data", data)?,
             Command::CloudWebhook(data) => body.serialize_field("data", data)?,
             Command::SessionLimits(data) => body.serialize_field("data", data)?,
+            Command::CampaignPause(data)
+            | Command::CampaignResume(data)
+            | Command::CampaignCancel(data)
+            | Command::CampaignStatus(data) => body.serialize_field("data", data)?,
+            Command::OptOutAdd(data) | Command::OptOutRemove(data) => body.serialize_field("data", data)?,
             Command::MessageSend(data) => body.serialize_field("data", data)?,
             Command::Action(data) => body.serialize_field("data", data)?,
         }
@@ -390,6 +451,7 @@ mod tests {
     #[test]
     fn lanes_decide_the_life_and_the_way_of_messages_only() {
         let session: SessionId = "s1".parse().expect("a session");
+        let workspace = WorkspaceId::new(7).expect("a workspace");
         let message = parse(r#"{"type":"message.send","version":1,"data":{"to":"49151","kind":"text","text":"x"}}"#);
         let cases = [
             (&Command::SessionStop, Lane::Campaign, 5 * 60, "control"),
@@ -399,7 +461,9 @@ mod tests {
         ];
         for (command, lane, secs, key) in cases {
             assert_eq!(command.default_lifetime(lane), Duration::from_secs(secs), "{command:?} {lane}");
-            assert_eq!(command.routing_key(&session, lane), key);
+            assert_eq!(command.routing_key(workspace, &session, lane), key);
+            let anywhere = if command.is_control() { "control" } else { "auto.7" };
+            assert_eq!(command.routing_key(workspace, &SessionId::any(), lane), anywhere);
         }
     }
 }

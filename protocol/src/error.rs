@@ -80,6 +80,11 @@ error_codes! {
     /// WhatsApp restricts the account for a while.
     AccountRestricted = "account_restricted",
 
+    /// The campaign is paused.
+    CampaignPaused = "campaign_paused",
+    /// It is a quiet hour where the recipient is.
+    QuietHours = "quiet_hours",
+
     /// The command expired before it could be executed.
     Expired = "expired",
     /// The command was refused; the message says why, in the words of the dead letter.
@@ -108,6 +113,14 @@ error_codes! {
     AlreadyThere = "already_there",
     /// The session was released for a worker that did not take it; another one, perhaps the same as before, has it.
     NotTaken = "not_taken",
+    /// The contact wants no campaigns of this workspace.
+    OptedOut = "opted_out",
+    /// The campaign was cancelled.
+    CampaignCancelled = "campaign_cancelled",
+    /// The fleet has seen nothing of this campaign.
+    UnknownCampaign = "unknown_campaign",
+    /// The quiet hours name a time zone that does not exist.
+    UnknownZone = "unknown_zone",
     /// Another command replaced this one before it took effect.
     Superseded = "superseded",
     /// The recipient is not on WhatsApp.
@@ -151,7 +164,9 @@ impl ErrorCode {
             | Self::SessionMoving
             | Self::RateLimited
             | Self::CredentialsRefused
-            | Self::AccountRestricted => ErrorClass::Deferred,
+            | Self::AccountRestricted
+            | Self::CampaignPaused
+            | Self::QuietHours => ErrorClass::Deferred,
             Self::Expired
             | Self::Rejected
             | Self::BodyChanged
@@ -166,6 +181,10 @@ impl ErrorCode {
             | Self::WorkerFull
             | Self::AlreadyThere
             | Self::NotTaken
+            | Self::OptedOut
+            | Self::CampaignCancelled
+            | Self::UnknownCampaign
+            | Self::UnknownZone
             | Self::Superseded
             | Self::RecipientNotFound
             | Self::MessageNotFound

@@ -15,6 +15,7 @@ use crate::timestamp::Timestamp;
 use crate::topology;
 
 mod budget;
+mod campaign;
 mod change;
 mod content;
 mod listing;
@@ -25,6 +26,7 @@ mod result;
 mod session;
 
 pub use budget::{Budget, Used};
+pub use campaign::{CampaignProgress, CampaignState, UnknownCampaignState};
 pub use change::{
     CallReceived, GroupChange, GroupParticipants, GroupSetting, GroupUpdate, MessageEdited, MessageReaction,
     MessageRevoked, MessageWaiting, PollVote, PresenceState, PresenceUpdate,
@@ -55,7 +57,7 @@ pub struct Envelope {
     pub id: EventId,
     /// The tenant.
     pub workspace_id: WorkspaceId,
-    /// The session it is about.
+    /// The session it is about; [any](SessionId::any) when it is about the workspace.
     pub session_id: SessionId,
     /// The worker that tells it.
     pub worker_id: WorkerId,
@@ -116,11 +118,13 @@ pub enum Event {
     GroupParticipants(GroupParticipants),
     /// `group.update`: what a group is called, or who may do what in it, changed.
     GroupUpdate(GroupUpdate),
+    /// `campaign.progress`: how a campaign goes, while it does.
+    CampaignProgress(CampaignProgress),
 }
 
 impl Event {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 19] = [
+    pub const TYPE_NAMES: [&'static str; 20] = [
         "session.status",
         "session.qr",
         "session.code",
@@ -140,6 +144,7 @@ impl Event {
         "call.received",
         "group.participants",
         "group.update",
+        "campaign.progress",
     ];
 
     /// The type, as in the AMQP property, the routing key and the body.
@@ -164,6 +169,7 @@ impl Event {
             Self::CallReceived(_) => "call.received",
             Self::GroupParticipants(_) => "group.participants",
             Self::GroupUpdate(_) => "group.update",
+            Self::CampaignProgress(_) => "campaign.progress",
         }
     }
 
@@ -196,6 +202,7 @@ impl Event {
             "call.received" => Self::CallReceived(read(data)?),
             "group.participants" => Self::GroupParticipants(read(data)?),
             "group.update" => Self::GroupUpdate(read(data)?),
+            "campaign.progress" => Self::CampaignProgress(read(data)?),
             _ => return Err(Rejection::UnknownType),
         })
     }
@@ -209,6 +216,7 @@ struct RawEnvelope<'a> {
     type_: String,
     version: u64,
     workspace_id: WorkspaceId,
+    #[serde(deserialize_with = "SessionId::deserialize_or_any")]
     session_id: SessionId,
     worker_id: WorkerId,
     epoch: u64,

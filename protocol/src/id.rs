@@ -13,9 +13,11 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod campaign_id;
 mod event_id;
 mod whatsapp;
 
+pub use campaign_id::CampaignId;
 pub use event_id::EventId;
 pub use whatsapp::{ChatId, ChatKind, MessageId, MessageKey, PhoneNumber};
 
@@ -197,6 +199,29 @@ impl SessionId {
     pub const PATTERN: &'static str = "^[A-Za-z0-9_-]{1,64}$";
     /// The word that stands for "any session of the workspace" and therefore names none.
     pub const RESERVED: &'static str = "auto";
+
+    /// No session in particular: any one of the workspace, in a message that may go from any; or the workspace itself, in a
+    /// command about it and in what is told of it. Only signed headers and events may name it.
+    pub fn any() -> Self {
+        Self(Self::RESERVED.to_owned())
+    }
+
+    /// Whether it names no session in particular.
+    pub fn is_any(&self) -> bool {
+        self.0 == Self::RESERVED
+    }
+
+    /// A session, or [any](Self::any).
+    ///
+    /// # Errors
+    /// The text is neither.
+    pub fn or_any(text: &str) -> Result<Self, IdError> {
+        if text == Self::RESERVED { Ok(Self::any()) } else { Self::check(text) }
+    }
+
+    pub(crate) fn deserialize_or_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::or_any(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
 
     fn check(text: &str) -> Result<Self, IdError> {
         const KIND: &str = "session id";

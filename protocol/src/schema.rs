@@ -9,13 +9,13 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use crate::command::{
-    self, Action, CloudWebhook, MessageSend, SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer,
-    SessionProvider, SessionStart,
+    self, Action, CampaignControl, CloudWebhook, MessageSend, OptOut, SessionLimits, SessionLinkCode, SessionMove,
+    SessionPasskeyAnswer, SessionProvider, SessionStart,
 };
 use crate::event::{
-    self, CallReceived, CommandResult, GroupParticipants, GroupUpdate, Message, MessageAck, MessageEdited,
-    MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageWaiting, PollVote, PresenceUpdate,
-    RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr, SessionStatusChanged,
+    self, CallReceived, CampaignProgress, CommandResult, GroupParticipants, GroupUpdate, Message, MessageAck,
+    MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageWaiting, PollVote,
+    PresenceUpdate, RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr, SessionStatusChanged,
 };
 use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
 use crate::metadata::Metadata;
@@ -43,6 +43,12 @@ pub fn documents() -> Vec<Document> {
         command("session.provider", accepted::<SessionProvider>()),
         command("cloud.webhook", accepted::<CloudWebhook>()),
         command("session.limits", accepted::<SessionLimits>()),
+        command("campaign.pause", accepted::<CampaignControl>()),
+        command("campaign.resume", accepted::<CampaignControl>()),
+        command("campaign.cancel", accepted::<CampaignControl>()),
+        command("campaign.status", accepted::<CampaignControl>()),
+        command("optout.add", accepted::<OptOut>()),
+        command("optout.remove", accepted::<OptOut>()),
         command("message.send", accepted::<MessageSend>()),
         event("session.status", written::<SessionStatusChanged>()),
         event("session.qr", written::<SessionQr>()),
@@ -63,6 +69,7 @@ pub fn documents() -> Vec<Document> {
         event("call.received", written::<CallReceived>()),
         event("group.participants", written::<GroupParticipants>()),
         event("group.update", written::<GroupUpdate>()),
+        event("campaign.progress", written::<CampaignProgress>()),
     ];
     documents.extend(Action::documents());
     documents

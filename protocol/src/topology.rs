@@ -4,6 +4,7 @@
 //! wa.commands (direct) ── control ─────────────▶ wa.control                       any worker
 //!     │                └─ <session>.<lane> ────▶ wa.session.<session>.<lane>      the session's owner
 //!     └─ (unroutable) ─▶ wa.unrouted (fanout) ─▶ wa.unrouted                      any worker: declares what is missing, or dead-letters
+//!     ├─ auto.<workspace> ─────▶ wa.workspace.<workspace>.campaign   every connected session of the workspace
 //! wa.retry (headers: wa-retry-tier) ───────────▶ wa.retry.{5s,30s,2m,10m,1h} ──(TTL)──▶ wa.commands, with the old routing key
 //! wa.dead (topic) ── # ────────────────────────▶ wa.dead
 //! wa.events (topic) ── workspace.<id>.session.<id>.<type> ─▶ queues that the consumers own
@@ -206,6 +207,16 @@ pub fn lane_key(session: &SessionId, lane: Lane) -> String {
     format!("{session}.{lane}")
 }
 
+/// The name of a workspace's queue of messages that may go from any of its sessions.
+pub fn campaign_queue(workspace: WorkspaceId) -> String {
+    format!("wa.workspace.{workspace}.campaign")
+}
+
+/// The routing key of a workspace's campaign queue on [`COMMANDS`]. No lane of a session has it: `auto` is no session.
+pub fn campaign_key(workspace: WorkspaceId) -> String {
+    format!("{}.{workspace}", SessionId::RESERVED)
+}
+
 /// The routing key of an event on [`EVENTS`]. `event_type` has a dot itself, so the key has six words.
 pub fn event_key(workspace: WorkspaceId, session: &SessionId, event_type: &str) -> String {
     format!("workspace.{workspace}.session.{session}.{event_type}")
@@ -278,6 +289,27 @@ pub fn session(session: &SessionId) -> Topology {
     Topology { exchanges: Vec::new(), queues: queues.into(), bindings: bindings.into() }
 }
 
+/// What a workspace needs besides: the queue that its sessions take turns in.
+pub fn workspace(workspace: WorkspaceId) -> Topology {
+    let queue = campaign_queue(workspace);
+    Topology {
+        exchanges: Vec::new(),
+        bindings: vec![binding(COMMANDS, &queue, &campaign_key(workspace))],
+        queues: vec![Queue { name: queue, arguments: work_queue(false) }],
+    }
+}
+
+impl Topology {
+    /// Both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.exchanges.extend(other.exchanges);
+        self.queues.extend(other.queues);
+        self.bindings.extend(other.bindings);
+        self
+    }
+}
+
 const QUORUM: Argument = ("x-queue-type", Value::Text("quorum"));
 
 /// A queue of commands: replicated, bounded deliveries, dead letters that cannot get lost, and one consumer at a time if order matters.
@@ -325,7 +357,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_referred_to_is_declared_and_before_it_is_referred_to() {
-        let (fleet, session) = (fleet(), session(&support()));
+        let (fleet, session) = (fleet(), session(&support()).and(workspace(WorkspaceId::new(7).expect("a workspace"))));
         let mut exchanges = BTreeSet::new();
         for exchange in &fleet.exchanges {
             if let Some(Value::Text(alternate)) = argument(&exchange.arguments, "alternate-exchange") {

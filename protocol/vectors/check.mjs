@@ -43,7 +43,7 @@ function verify(ring, properties, headers, body, audience, nowSecs) {
   if (key.workspaces[0] !== '*' && !key.workspaces.includes(Number(workspace))) return 'foreign_scope'
   if (contentType !== 'application/json') return 'bad_content_type'
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(messageId)) return 'bad_id'
-  if (!/^[A-Za-z0-9_-]{1,64}$/.test(session) || session === 'auto') return 'bad_id'
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(session)) return 'bad_id'
   if (![issuedAt, expiresAt].every((time) => /^(0|[1-9][0-9]{0,18})$/.test(time))) return 'malformed_header'
   if (audience === 'wa.events' && !/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/.test(messageId)) return 'bad_id'
   const [issued, expires] = [BigInt(issuedAt), BigInt(expiresAt)]

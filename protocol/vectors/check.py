@@ -68,7 +68,7 @@ def verify(ring, properties, headers, body, audience, now):
         return "bad_content_type"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", message_id):
         return "bad_id"
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", session) or session == "auto":
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", session):
         return "bad_id"
     if not all(re.fullmatch(r"0|[1-9][0-9]{0,18}", time) for time in (issued_at, expires_at)):
         return "malformed_header"

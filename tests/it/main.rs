@@ -5,6 +5,7 @@
 
 mod actions;
 mod bad_input;
+mod campaign;
 mod cloud;
 mod command_line;
 mod control;

@@ -77,8 +77,10 @@ async fn names(database: &Database, sql: &'static str) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(sql).fetch_all(database.pool()).await?)
 }
 
-const FLEET_TABLES: [&str; 13] = [
+const FLEET_TABLES: [&str; 16] = [
     "wafleet_audit",
+    "wafleet_campaigns",
+    "wafleet_campaign_contacts",
     "wafleet_cloud_bindings",
     "wafleet_cloud_numbers",
     "wafleet_commands",
@@ -86,6 +88,7 @@ const FLEET_TABLES: [&str; 13] = [
     "wafleet_dead_letters",
     "wafleet_erasures",
     "wafleet_media",
+    "wafleet_optouts",
     "wafleet_sessions",
     "wafleet_session_keys",
     "wafleet_snapshots",
@@ -93,7 +96,7 @@ const FLEET_TABLES: [&str; 13] = [
     "wafleet_snapshot_objects",
 ];
 /// How many migrations there are.
-const MIGRATIONS: usize = 11;
+const MIGRATIONS: usize = 12;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {

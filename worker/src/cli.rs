@@ -1,5 +1,6 @@
 //! The command line. Each subcommand returns what to say or an error; `main` turns that into an exit code.
 
+mod campaign;
 mod client;
 mod cloud;
 mod dlq;
@@ -83,6 +84,12 @@ enum Command {
     /// Numbers at Meta's Cloud API: tokens, and the sessions that use them.
     #[command(subcommand)]
     Cloud(cloud::CloudCommand),
+    /// Look at a campaign, pause it, let it go on, or cancel it.
+    #[command(subcommand)]
+    Campaign(campaign::CampaignCommand),
+    /// Note who wants no campaigns of a workspace, or wants them again.
+    #[command(subcommand, name = "optout")]
+    OptOut(campaign::OptOutCommand),
     /// List, show, replay, drop and export dead letters: commands that were refused or given up.
     #[command(subcommand)]
     Dlq(dlq::Dlq),
@@ -190,6 +197,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             runtime(false)?.block_on(session::send(&settings, &target, &to, &text, reference, lane, &waiting))
         }
         Command::Cloud(command) => runtime(false)?.block_on(cloud::run(command, &settings)),
+        Command::Campaign(command) => runtime(false)?.block_on(campaign::run(command, &settings)),
+        Command::OptOut(command) => runtime(false)?.block_on(campaign::opt_out(command, &settings)),
         Command::Dlq(command) => runtime(false)?.block_on(dlq::run(command, &settings)),
         Command::Events { workspace, session, count } => {
             runtime(false)?.block_on(session::events(&settings, workspace, session.as_ref(), count))

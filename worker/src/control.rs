@@ -21,6 +21,7 @@ use wafleet_protocol::topology;
 use crate::broker::consumer::{Reader, Source};
 use crate::broker::topology::ensure;
 use crate::budget;
+use crate::campaign;
 use crate::database::{Audit, Desired, SessionRow};
 use crate::events::EventSink;
 use crate::intake::{self, Begun, Examined, IntakeError, Order, Place};
@@ -113,6 +114,9 @@ async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(),
     if let Some(outcome) = over_the_rate(world, &order).await {
         return settle(world, &sink, 0, &order, outcome).await;
     }
+    if order.command.is_about_the_workspace() {
+        return campaign::carry_out(world, &sink, &order).await;
+    }
     let (workspace, session) = (order.verified.workspace.get(), order.verified.session.as_str());
     let known = world.database.session(session).await?;
     if known.as_ref().is_some_and(|known| known.workspace_id != workspace) {
@@ -167,9 +171,18 @@ async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(),
                 Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why))
             }
         }
-        (Command::MessageSend(_) | Command::CloudWebhook(_) | Command::Action(_), Some(_)) => {
-            unreachable!("the intake refuses these on the control queue")
-        }
+        (
+            Command::MessageSend(_)
+            | Command::CloudWebhook(_)
+            | Command::Action(_)
+            | Command::CampaignPause(_)
+            | Command::CampaignResume(_)
+            | Command::CampaignCancel(_)
+            | Command::CampaignStatus(_)
+            | Command::OptOutAdd(_)
+            | Command::OptOutRemove(_),
+            Some(_),
+        ) => unreachable!("the intake refuses the former on the control queue, and the latter are carried out above"),
     };
     settle(world, &sink, 0, &order, outcome).await
 }
@@ -241,6 +254,9 @@ async fn unrouted(world: &World, delivery: Delivery, begun: &Begun) -> Result<()
     let Examined::Run(order) = intake::examine(world, None, Place::Unrouted, delivery).await? else { return Ok(()) };
     begun.note(&order);
     let session = &order.verified.session;
+    if order.any {
+        return unrouted_campaign(world, &order, begun).await;
+    }
     let known = world.database.session(session.as_str()).await?;
     let rejection = match known {
         None => Some(Rejection::UnknownSession),
@@ -267,6 +283,29 @@ async fn unrouted(world: &World, delivery: Delivery, begun: &Begun) -> Result<()
         tracing::warn!(error = %chain(&error), "the session's queues could not be declared; the command comes back");
     }
     let key = order.delivery.routing_key.as_str().to_owned();
+    begun.put_back(world).await;
+    intake::forward(world, &order.delivery, key).await
+}
+
+/// A message for a workspace without a campaign queue: declare it if the workspace has sessions, else nobody will read it.
+async fn unrouted_campaign(world: &World, order: &Order, begun: &Begun) -> Result<(), IntakeError> {
+    let workspace = order.verified.workspace;
+    let key = topology::campaign_key(workspace);
+    let rejection = if order.delivery.routing_key.as_str() != key {
+        Some(Rejection::Misrouted)
+    } else if !world.database.has_sessions(workspace.get()).await? {
+        Some(Rejection::UnknownSession)
+    } else {
+        None
+    };
+    if let Some(rejection) = rejection {
+        return intake::refuse(world, None, &order.delivery, Some(&order.verified), &rejection).await;
+    }
+    if let Some(connection) = world.link.connection()
+        && let Err(error) = ensure(&connection, &topology::workspace(workspace)).await
+    {
+        tracing::warn!(error = %chain(&error), "the campaign queue could not be declared; the command comes back");
+    }
     begun.put_back(world).await;
     intake::forward(world, &order.delivery, key).await
 }

@@ -3,6 +3,7 @@
 //! Times are `DATETIME(3)` in UTC. Every write that an owner makes is guarded by `fence <= ?`, so a late owner writes nothing.
 
 mod audit;
+mod campaigns;
 mod cloud;
 mod contacts;
 mod dead_letters;
@@ -78,7 +79,7 @@ impl Database {
             .await?;
         sqlx::query("SELECT number_id FROM wafleet_cloud_numbers LIMIT 1").fetch_optional(&self.pool).await?;
         sqlx::query("SELECT session_id, contact FROM wafleet_contacts LIMIT 1").fetch_optional(&self.pool).await?;
-        sqlx::query("SELECT command_id, crashes, cloud_ack FROM wafleet_commands LIMIT 1")
+        sqlx::query("SELECT command_id, crashes, cloud_ack, campaign FROM wafleet_commands LIMIT 1")
             .fetch_optional(&self.pool)
             .await?;
         sqlx::query("SELECT id, fingerprint FROM wafleet_dead_letters LIMIT 1").fetch_optional(&self.pool).await?;

@@ -22,6 +22,7 @@ use wafleet_protocol::signing::{Audience, KEY_HEADER, Role, Verified};
 use wafleet_protocol::topology;
 
 use crate::broker::message::Message;
+use crate::campaign::campaign_of;
 use crate::database::{Acceptance, Audit, CommandRecord, DatabaseError, Late, Signer};
 use crate::events::{Correlation, EmitError, EventSink};
 use crate::letter;
@@ -52,6 +53,8 @@ pub(crate) struct Order {
     pub(crate) delivery: Delivery,
     /// A send with this command's message id was begun before.
     pub(crate) attempted: bool,
+    /// It may go from any session of its workspace.
+    pub(crate) any: bool,
     /// Its time is over, and it was begun before that: its end is to be found out, and nothing is to be done.
     pub(crate) late: bool,
     /// Who acts on it, as soon as that is decided.
@@ -125,6 +128,9 @@ pub(crate) enum IntakeError {
     Emit(#[from] EmitError),
     #[error("the broker connection failed")]
     Amqp(#[from] lapin::Error),
+    /// Another session is about to take it.
+    #[error("another session was faster")]
+    Contended,
 }
 
 impl From<crate::broker::publisher::PublishError> for IntakeError {
@@ -153,7 +159,7 @@ pub(crate) async fn examine(
     };
     let parsed = place_of(&verified, place)
         .and_then(|()| Command::parse(&verified.type_, &delivery.data))
-        .and_then(|(command, metadata)| belongs(&command, place).map(|()| (command, metadata)));
+        .and_then(|(command, metadata)| belongs(&command, &verified, place).map(|()| (command, metadata)));
     let (command, metadata) = match parsed {
         Ok(parsed) => parsed,
         Err(rejection) => {
@@ -173,6 +179,7 @@ pub(crate) async fn examine(
         key_id: verified.key.to_string(),
         body_sha256: CommandRecord::fingerprint(verified.session.as_str(), command.type_name(), &delivery.data),
         reference,
+        campaign: campaign_of(&command).map(ToString::to_string),
         issued_at: i64::try_from(verified.issued_at).unwrap_or(i64::MAX),
         expires_at: i64::try_from(verified.expires_at).unwrap_or(i64::MAX),
     };
@@ -192,8 +199,9 @@ pub(crate) async fn examine(
                 Some(result)
             }
         };
-        let order =
-            Order { command, metadata, verified, record, delivery, attempted: true, late: true, provider: None };
+        let any = verified.session.is_any();
+        let (attempted, late, provider) = (true, true, None);
+        let order = Order { command, metadata, verified, record, delivery, attempted, any, late, provider };
         let Some(result) = result else { return Ok(Examined::Run(Box::new(order))) };
         answer_again(world, sink, order, result).await?;
         return Ok(Examined::Settled);
@@ -216,7 +224,9 @@ pub(crate) async fn examine(
             if replayed && (!first || letter::text_header(&delivery.properties, letter::REPLAY_ID_HEADER).is_some()) {
                 audit_replay(world, &record, &delivery).await?;
             }
-            let order = Order { command, metadata, verified, record, delivery, attempted, late: false, provider: None };
+            let any = verified.session.is_any();
+            let (late, provider) = (false, None);
+            let order = Order { command, metadata, verified, record, delivery, attempted, any, late, provider };
             Ok(Examined::Run(Box::new(order)))
         }
         Acceptance::Expired => {
@@ -229,8 +239,9 @@ pub(crate) async fn examine(
         }
         Acceptance::Done { result, issued_at } => {
             record.issued_at = issued_at;
-            let order =
-                Order { command, metadata, verified, record, delivery, attempted: true, late: false, provider: None };
+            let any = verified.session.is_any();
+            let (attempted, late, provider) = (true, false, None);
+            let order = Order { command, metadata, verified, record, delivery, attempted, any, late, provider };
             answer_again(world, sink, order, result).await?;
             Ok(Examined::Settled)
         }
@@ -240,13 +251,20 @@ pub(crate) async fn examine(
 /// A command is only good for the session that was signed.
 fn place_of(verified: &Verified, place: Place<'_>) -> Result<(), Rejection> {
     match place {
-        Place::Lane(_, session) if verified.session != *session => Err(Rejection::Misrouted),
+        Place::Lane(_, session) if !verified.session.is_any() && verified.session != *session => {
+            Err(Rejection::Misrouted)
+        }
         Place::Lane(workspace, _) if verified.workspace != workspace => Err(Rejection::ForeignScope),
         _ => Ok(()),
     }
 }
 
-fn belongs(command: &Command, place: Place<'_>) -> Result<(), Rejection> {
+fn belongs(command: &Command, verified: &Verified, place: Place<'_>) -> Result<(), Rejection> {
+    let any = verified.session.is_any();
+    // Only a message may go from any session, and only what is about the workspace names none.
+    if any != (command.is_about_the_workspace() || (any && matches!(command, Command::MessageSend(_)))) {
+        return Err(Rejection::Misrouted);
+    }
     match (place, command) {
         (Place::Control | Place::Unrouted, command) if command.is_control() => Ok(()),
         // The control queue forwards these to the owner's urgent lane.
@@ -440,7 +458,9 @@ async fn answer_again(
 pub(crate) fn result_id(order: &Order) -> EventId {
     let verified = &order.verified;
     let workspace = verified.workspace.to_string();
-    let parts = ["command.result", &workspace, verified.session.as_str(), verified.message_id.as_str()];
+    // Whichever session a message went from, it is the same command.
+    let session = if order.any { SessionId::RESERVED } else { verified.session.as_str() };
+    let parts = ["command.result", &workspace, session, verified.message_id.as_str()];
     let issued_at = u64::try_from(order.record.issued_at).unwrap_or(0);
     EventId::derive(issued_at.saturating_mul(1000), &parts)
 }

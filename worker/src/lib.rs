@@ -14,6 +14,7 @@ mod archivist;
 mod boottime;
 mod broker;
 mod budget;
+mod campaign;
 mod clock;
 mod cloud;
 mod control;

@@ -244,4 +244,50 @@ proptest! {
         spent.refund(which.get(&tickets), Refund::All);
         prop_assert_eq!(spent.standing(&wide, u64::MAX, now).minute.used, before - 1);
     }
+
+    /// Sessions that take turns at one queue get the more of it the more weight, health and budget they have; and in
+    /// proportion to them where no session is near its limit of a minute.
+    #[test]
+    fn a_campaign_is_shared_in_proportion_to_weight_health_and_budget(
+        sessions in prop::collection::vec((5u32..=100, 20u8..=100, 0u32..=80), 2..6),
+    ) {
+        const LENGTH_MS: u64 = 20 * 60_000;
+        let limits = |weight| Limits { per_hour: 5000, per_day: 50_000, contact_per_minute: 1000, weight, ..limits() };
+        let mut taking: Vec<(Spent, u64, u32)> = sessions.iter().map(|(_, _, used_percent)| {
+            let mut spent = Spent::default();
+            for _ in 0..5000 * used_percent / 100 {
+                spent.hour.add(HOUR, START);
+            }
+            (spent, START, 0)
+        }).collect();
+        loop {
+            let next = (0..taking.len()).min_by_key(|index| taking[*index].1).expect("some session");
+            let (weight, health, _) = sessions[next];
+            let (spent, at, sent) = &mut taking[next];
+            if *at > START + LENGTH_MS {
+                break;
+            }
+            match spent.decide(&limits(weight), &to(u64::from(*sent)), *at, 0.5) {
+                Verdict::Go(_) => {
+                    *sent += 1;
+                    *at = spent.next_at(&limits(weight), *at).max(*at + spent.campaign_gap(&limits(weight), health, *at));
+                }
+                Verdict::Wait { until, .. } => *at = until,
+            }
+        }
+        let shares: Vec<(f64, f64)> = sessions.iter().zip(&taking).map(|((weight, health, used_percent), (_, _, sent))| {
+            let share = f64::from(*weight) * f64::from(*health) * f64::from(100 - used_percent) / 1e6;
+            (share, f64::from(*sent))
+        }).collect();
+        for (mine, sent) in &shares {
+            for (other, others) in &shares {
+                prop_assert!(mine < other || sent + 1.0 >= others * 0.95, "{shares:?}");
+                if *mine > 0.05 && *mine <= 0.45 && *other > 0.05 && *other <= 0.45 {
+                    let (per_share, others_per_share) = (sent / mine, others / other);
+                    let rounding = 1.0 / mine.min(*other) + 0.1 * others_per_share;
+                    prop_assert!((per_share - others_per_share).abs() <= rounding, "{shares:?}");
+                }
+            }
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 mod acting;
 mod browser;
+mod choosing;
 mod cloud;
 mod copies;
 mod effects;

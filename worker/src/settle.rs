@@ -10,12 +10,16 @@ use wafleet_protocol::timestamp::Timestamp;
 use wafleet_protocol::topology::RetryTier;
 
 use crate::broker::message::Message;
+use crate::campaign;
 use crate::database::{Ending, FinalState};
 use crate::events::{EmitError, EventSink};
 use crate::intake::{IntakeError, Order, acknowledge, result_id};
 use crate::lease::Fenced;
 use crate::letter;
 use crate::world::World;
+
+/// A message that may go from any session and was put off is offered to all of them again so much later.
+const OFFERED_AGAIN_SECS: u64 = 120;
 
 /// What an attempt came to.
 #[derive(Debug)]
@@ -73,6 +77,9 @@ pub(crate) async fn settle(
         }
         Outcome::Deferred(error, until) => {
             let wait = until.unix_secs().saturating_sub(world.clock.unix_secs());
+            // What one session has to wait for, another one may not: then it is offered again soon.
+            let for_any = matches!(error.code, ErrorCode::QuietHours | ErrorCode::CampaignPaused);
+            let wait = if order.any && !for_any { wait.min(OFFERED_AGAIN_SECS) } else { wait };
             let tier = RetryTier::ALL
                 .into_iter()
                 .rev()
@@ -122,9 +129,10 @@ struct Told {
 
 impl Told {
     /// Saying the other one would be no news: the same cause, and the moment that was told has not come. The end of a
-    /// restriction may not be known, so its moment is only when it is looked at again.
+    /// restriction or a pause may not be known, so its moment is only when it is looked at again.
     fn covers(&self, other: &Self, now: u64) -> bool {
-        self.code == other.code && (self.until > now || self.code == ErrorCode::AccountRestricted)
+        let open_end = matches!(self.code, ErrorCode::AccountRestricted | ErrorCode::CampaignPaused);
+        self.code == other.code && (self.until > now || open_end)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -189,6 +197,7 @@ async fn finish(
         Ending::NewerOwner => return Err(EmitError::from(Fenced).into()),
     };
     world.counters.count("commands.finished", result.outcome.as_str());
+    campaign::touch(world, order.verified.workspace, &order.command);
     tracing::info!(
         command_id = order.record.command_id,
         session_id = order.record.session_id,

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use wafleet_protocol::event::{Budget, Envelope, Event, MediaOutcome, ResultData, Used};
+use wafleet_protocol::event::{Budget, CampaignProgress, Envelope, Event, MediaOutcome, ResultData, Used};
 
 /// One line for one event. Shows what the person asked for, so it may hold a number or a text.
 pub fn sentence(envelope: &Envelope) -> String {
@@ -55,6 +55,7 @@ pub fn happening(event: &Event) -> String {
                 result.error.as_ref().map(|error| format!(": {} – {}", error.code, error.message)).unwrap_or_default();
             let budget = match &result.data {
                 Some(ResultData::Session(told)) => told.budget.as_ref().map(spending).unwrap_or_default(),
+                Some(ResultData::Campaign(told)) => format!(": {}", going(told)),
                 _ => String::new(),
             };
             format!("{} {}{why}{budget}", result.command_type, result.outcome.as_str())
@@ -65,8 +66,23 @@ pub fn happening(event: &Event) -> String {
             }
             MediaOutcome::Failed { reason } => format!("the file of {} is given up: {}", told.id, reason.as_str()),
         },
+        Event::CampaignProgress(told) => going(told),
         Event::RuntimeIncompatible(told) => format!("the page lacks {}", told.missing.join(", ")),
     }
+}
+
+/// How a campaign goes.
+fn going(told: &CampaignProgress) -> String {
+    format!(
+        "campaign {} is {}: {} sent, {} failed, {} unknown, {} expired, {} waiting",
+        told.campaign,
+        told.state.as_str(),
+        told.succeeded,
+        told.failed,
+        told.unknown,
+        told.expired,
+        told.waiting
+    )
 }
 
 /// What a session has sent, of what it may.

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archivist;
 use crate::broker::consumer::{self, Link};
 use crate::broker::publisher;
+use crate::campaign::Progress;
 use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::config::Config;
@@ -86,6 +87,7 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
         counters,
         clock: Clock::new(),
         deferrals: Arc::default(),
+        progress: Arc::default(),
         process: format!("{}#{:016x}", config.worker_id, rand::random::<u64>()).into(),
         others: Arc::default(),
         objects,
@@ -128,12 +130,14 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     }
     let controlling = tokio::spawn(control::serve(world.clone(), drain.clone()));
     let archiving = tokio::spawn(archivist::serve(world.clone(), drain.clone()));
+    let progressing = tokio::spawn(Progress::tell(world.clone(), drain.clone()));
     let cleaning_stop = CancellationToken::new();
     let cleaning = tokio::spawn(snapshot::keep_objects_clean(world.clone(), cleaning_stop.clone()));
     Supervisor::new(world.clone(), Arc::clone(&vitals)).run(drain.clone(), kill.clone()).await;
     let settled = async {
         let _ = controlling.await;
         let _ = archiving.await;
+        let _ = progressing.await;
         cleaning_stop.cancel();
         let _ = cleaning.await;
         // The last events are confirmed before the connection closes.

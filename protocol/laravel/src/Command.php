@@ -101,7 +101,11 @@ final class Command
 
     public function routingKey(): string
     {
-        return $this->lane === null ? 'control' : "{$this->session}.{$this->lane}";
+        return match (true) {
+            $this->lane === null => 'control',
+            $this->session === 'auto' => "auto.{$this->workspace}",
+            default => "{$this->session}.{$this->lane}",
+        };
     }
 
     public function reference(): ?string
@@ -115,7 +119,11 @@ final class Command
             throw new InvalidCommand('a workspace id is a number from 1 on');
         }
         if (! Signature::isSession($session)) {
-            throw new InvalidCommand('a session id has 1 to 64 characters of A-Za-z0-9_-, and is not "auto"');
+            throw new InvalidCommand('a session id has 1 to 64 characters of A-Za-z0-9_-');
+        }
+        $aboutWorkspace = preg_match('/\A(campaign|optout)\./', $type) === 1;
+        if (($session === 'auto') !== ($aboutWorkspace || ($session === 'auto' && $lane === 'campaign'))) {
+            throw new InvalidCommand('the session "auto" is for messages on the lane campaign, and for campaign.* and optout.*, which are about the workspace');
         }
         if ($lifetime < 1 || $lifetime > Signature::MAX_LIFETIME_SECONDS) {
             throw new InvalidCommand('a command is valid for one second at least and 30 days at most');

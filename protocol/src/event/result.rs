@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::campaign::CampaignProgress;
 use super::listing::{ChatPage, ContactPage, GroupInfo, GroupPage, HistoryPage};
 use super::message::Ack;
 use super::session::{SessionCode, SessionStatusChanged};
@@ -113,6 +114,8 @@ pub enum ResultData {
     GroupLink(GroupLink),
     /// Of `group.participants`: what became of whom.
     Participants(ParticipantsChanged),
+    /// Of `campaign.pause`, `campaign.resume`, `campaign.cancel`, `campaign.status`: how the campaign goes.
+    Campaign(CampaignProgress),
 }
 
 /// What `group.participants` yields.

@@ -157,7 +157,7 @@ impl<'a> Signed<'a> {
             type_: fields.type_.to_owned(),
             message_id: id("message_id", fields.message_id.parse::<CommandId>())?,
             workspace,
-            session: id(SESSION_HEADER, fields.session.parse::<SessionId>())?,
+            session: id(SESSION_HEADER, SessionId::or_any(fields.session))?,
             issued_at: unix_secs(ISSUED_AT_HEADER, fields.issued_at)?,
             expires_at: unix_secs(EXPIRES_AT_HEADER, fields.expires_at)?,
             body_sha256,

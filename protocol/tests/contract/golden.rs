@@ -86,7 +86,7 @@ fn debug_output_shows_nothing_personal() {
     }
     let personal =
         ["4915112345678", "4915187654321", "@c.us", "@g.us", "@lid", "Grüße", "Hallo", "kommt", "Anna", "Bernd"];
-    let secret = ["2@AbCdEf", "ABCD1234", "order-4711", "campaign"];
+    let secret = ["2@AbCdEf", "ABCD1234", "order-4711", "tags", ":1.0"];
     for canary in personal.iter().chain(&secret) {
         assert!(!output.contains(canary), "{canary} shows in {output}");
     }

@@ -3,22 +3,23 @@
 use std::collections::BTreeMap;
 
 use wafleet_protocol::command::{
-    Action, Archive, AskGroup, Block, Card, CardDetails, ChangeParticipants, Check, CloudWebhook, Command, Contacts,
-    Content, CreateGroup, Degrees, Delete, Edit, Forward, GroupSettings, History, InviteLink, LeaveGroup, ListChats,
-    ListContacts, ListGroups, Location, Media, MessageSend, Mute, ParticipantChange, PasskeyAssertion, PasskeyResponse,
-    PinChat, Poll, React, Recording, Route, Seen, SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer,
-    SessionProvider, SessionStart, SetPresence, Star, Template, Text, Typing,
+    Action, Archive, AskGroup, Block, CampaignControl, CampaignPart, Card, CardDetails, ChangeParticipants, Check,
+    CloudWebhook, Command, Contacts, Content, CreateGroup, Degrees, Delete, Edit, Forward, GroupSettings, History,
+    InviteLink, LeaveGroup, ListChats, ListContacts, ListGroups, Location, Media, MessageSend, Mute, OptOut,
+    ParticipantChange, PasskeyAssertion, PasskeyResponse, PinChat, Poll, QuietHours, React, Recording, Route, Seen,
+    SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionProvider, SessionStart, SetPresence,
+    Star, Template, Text, Typing,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
-    AckName, Authoritative, Budget, CallReceived, Cause, ChatPage, ChatSummary, CommandError, CommandResult,
-    ContactChecked, ContactPage, ContactSummary, Envelope, Event, GroupChange, GroupCreated, GroupInfo, GroupLink,
-    GroupPage, GroupParticipants, GroupSetting, GroupSummary, GroupUpdate, Health, HealthParts, HistoryPage,
-    Invitation, MediaFailure, MediaOutcome, Medium, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction,
-    MessageRevoked, MessageSent, MessageSource, MessageWaiting, Outcome, Participant, ParticipantChanged,
-    ParticipantsChanged, PasskeyDescriptor, PasskeyRequest, PastMessage, Place, PollVote, PresenceState,
-    PresenceUpdate, Question, Quoted, Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode,
-    SessionPasskey, SessionQr, SessionStatus, SessionStatusChanged, Used, VisitingCard,
+    AckName, Authoritative, Budget, CallReceived, CampaignProgress, CampaignState, Cause, ChatPage, ChatSummary,
+    CommandError, CommandResult, ContactChecked, ContactPage, ContactSummary, Envelope, Event, GroupChange,
+    GroupCreated, GroupInfo, GroupLink, GroupPage, GroupParticipants, GroupSetting, GroupSummary, GroupUpdate, Health,
+    HealthParts, HistoryPage, Invitation, MediaFailure, MediaOutcome, Medium, Message, MessageAck, MessageEdited,
+    MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageSource, MessageWaiting, Outcome, Participant,
+    ParticipantChanged, ParticipantsChanged, PasskeyDescriptor, PasskeyRequest, PastMessage, Place, PollVote,
+    PresenceState, PresenceUpdate, Question, Quoted, Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage,
+    SessionCode, SessionPasskey, SessionQr, SessionStatus, SessionStatusChanged, Used, VisitingCard,
 };
 use wafleet_protocol::id::{ChatId, CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
@@ -132,7 +133,30 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
     commands.extend(contents());
     commands.extend(actions());
     commands.extend(limits());
+    commands.extend(campaigns());
     commands
+}
+
+/// About campaigns, and their messages.
+fn campaigns() -> [(&'static str, Command, Option<Metadata>); 8] {
+    [
+        ("campaign.pause", Command::CampaignPause(control()), None),
+        ("campaign.resume", Command::CampaignResume(control()), None),
+        ("campaign.cancel", Command::CampaignCancel(control()), None),
+        ("campaign.status", Command::CampaignStatus(control()), None),
+        ("optout.add", Command::OptOutAdd(phones()), None),
+        ("optout.remove", Command::OptOutRemove(phones()), None),
+        ("message.send-campaign", campaign_message(None), None),
+        (
+            "message.send-campaign-quiet",
+            campaign_message(Some(QuietHours {
+                from: "21:00".to_owned().try_into().expect("a time"),
+                to: "08:30".to_owned().try_into().expect("a time"),
+                zone: Some("Europe/Berlin".to_owned()),
+            })),
+            None,
+        ),
+    ]
 }
 
 /// Limits of a session's own: none, and one of each.
@@ -457,7 +481,7 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
         ),
     ];
     // These came later, and what was written once keeps its number.
-    let later = kinds().into_iter().chain(changes()).chain(pages()).chain(paces()).chain(groups());
+    let later = kinds().into_iter().chain(changes()).chain(pages()).chain(paces()).chain(groups()).chain(going());
     let numbered = (1..).zip(events).chain((19..).zip(later));
     numbered.map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
 }
@@ -699,6 +723,17 @@ fn paces() -> [(&'static str, Event); 2] {
     ]
 }
 
+/// How a campaign goes.
+fn going() -> [(&'static str, Event); 2] {
+    [
+        ("campaign.progress", Event::CampaignProgress(progress())),
+        (
+            "command.result-campaign",
+            result("campaign.status", Outcome::Succeeded, None, None, Some(ResultData::Campaign(progress()))),
+        ),
+    ]
+}
+
 fn checked() -> ContactChecked {
     ContactChecked {
         on_whatsapp: true,
@@ -714,7 +749,7 @@ pub(crate) fn envelope(seq: u64, event: Event) -> Envelope {
     Envelope {
         id: EventId::derive(occurred_at.unix_ms(), &["sample", event.type_name(), &seq.to_string()]),
         workspace_id: WorkspaceId::new(7).expect("a workspace"),
-        session_id: session_id(),
+        session_id: if matches!(event, Event::CampaignProgress(_)) { SessionId::any() } else { session_id() },
         worker_id: "prod/wafleet-6d5f-x2x9q".parse().expect("a worker"),
         epoch: 3,
         seq,
@@ -786,6 +821,32 @@ fn connected() -> SessionStatusChanged {
         lid: Some("123456789012345@lid".into()),
         name: Some("Anna".into()),
         ..starting()
+    }
+}
+
+fn control() -> CampaignControl {
+    CampaignControl { campaign: "spring-2027".parse().expect("a campaign") }
+}
+
+fn phones() -> OptOut {
+    OptOut { phones: vec!["4915112345678".parse().expect("a number"), "12025550123".parse().expect("a number")] }
+}
+
+fn campaign_message(quiet_hours: Option<QuietHours>) -> Command {
+    let to = "4915112345678".parse().expect("a chat");
+    let campaign = Some(CampaignPart { id: control().campaign, quiet_hours });
+    Command::MessageSend(MessageSend { campaign, ..MessageSend::text(to, "20 %".try_into().expect("a text")) })
+}
+
+fn progress() -> CampaignProgress {
+    CampaignProgress {
+        campaign: control().campaign,
+        state: CampaignState::Running,
+        waiting: 12,
+        succeeded: 480,
+        failed: 6,
+        unknown: 1,
+        expired: 1,
     }
 }
 

@@ -203,6 +203,7 @@ fn accepted_cases() -> Vec<Case> {
         command().with(|m| m.body = Vec::new()).accepted("an empty body is signed like any other"),
         command().with(|m| m.body = vec![0xff, 0x00, 0xfe]).accepted("a body is bytes to the signature"),
         command().with(|m| m.body = vec![b' '; MAX_BODY_BYTES]).accepted("the longest body"),
+        command().with(|m| m.session = "auto".into()).accepted("a command for any session of the workspace"),
         command().with(|m| m.message_id = "0".repeat(64)).accepted("the longest message id"),
         command().with(|m| m.workspace = "9007199254740991".into()).accepted("the greatest workspace id"),
         command().times(NOW + 300, NOW + 301).accepted("issued as far ahead as clocks may differ"),
@@ -330,7 +331,7 @@ fn refused_cases() -> Vec<Case> {
         );
     }
     for id in
-        ["", "auto", "..", "../../etc/passwd", "a/b", "%2e%2e", "a b", "a.b", "ѕupport-01", "support\u{200b}", "💬"]
+        ["", "Auto ", "..", "../../etc/passwd", "a/b", "%2e%2e", "a b", "a.b", "ѕupport-01", "support\u{200b}", "💬"]
     {
         cases.push(command().with(|m| m.session = id.into()).refused("a session id of another form", "bad_id"));
     }

@@ -348,7 +348,7 @@ impl<'a> Table<'a> {
             row("session in full-width letters", self.session("\u{ff48}eld"), "bad_id", Nobody),
             row("session with wildcards", self.session("held.#"), "bad_id", Nobody),
             row("session with SQL", self.session("held' OR '1'='1"), "bad_id", Nobody),
-            row("session auto", self.session("auto"), "bad_id", Nobody),
+            row("session auto", self.session("auto"), "misrouted", SENDER),
             row("no name for the session", self.session(""), "bad_id", Nobody),
             row("workspace 0", self.workspace("0"), "bad_id", Nobody),
             row("workspace below 0", self.workspace("-1"), "bad_id", Nobody),

@@ -54,7 +54,7 @@ impl Draft {
             expires_at: order.expires_at.to_string(),
             content_type: CONTENT_TYPE.to_owned(),
             body: CommandBody::new(command, None).to_bytes(),
-            routing_key: command.routing_key(&target.session, Lane::Normal),
+            routing_key: command.routing_key(target.workspace, &target.session, Lane::Normal),
         })
     }
 

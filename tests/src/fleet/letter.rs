@@ -46,7 +46,7 @@ impl Letter {
             .map(|(name, text)| (name.to_owned(), AMQPValue::LongString(text.into())));
         Self {
             exchange: topology::COMMANDS.to_owned(),
-            routing_key: command.routing_key(&target.session, order.lane),
+            routing_key: command.routing_key(target.workspace, &target.session, order.lane),
             message_id: Some(id.to_string()),
             type_: Some(command.type_name().to_owned()),
             content_type: Some(CONTENT_TYPE.to_owned()),

@@ -98,7 +98,7 @@ impl Client {
         let properties = json_properties(id.as_str(), command.type_name())
             .with_priority(lane.amqp_priority())
             .with_headers(text_headers(headers.to_pairs()));
-        self.deliver(&command.routing_key(session, lane), &body, properties).await?;
+        self.deliver(&command.routing_key(workspace, session, lane), &body, properties).await?;
         Ok(id)
     }
 

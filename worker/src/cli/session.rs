@@ -189,7 +189,7 @@ pub(super) async fn events(
 
 /// What ends the waiting.
 #[derive(Debug, Clone, Copy)]
-enum Until {
+pub(super) enum Until {
     /// The command's final result.
     Result,
     /// The session is connected, or has given up.
@@ -198,7 +198,7 @@ enum Until {
     Moved,
 }
 
-async fn follow(
+pub(super) async fn follow(
     events: &mut Events<'_>,
     id: &CommandId,
     waiting: &Waiting,

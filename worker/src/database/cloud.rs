@@ -290,9 +290,14 @@ impl Database {
     pub(crate) async fn begin_cloud_attempt(&self, command: &CommandRecord, fence: u64) -> Result<bool, DatabaseError> {
         let update = "UPDATE wafleet_commands SET state = 'attempting', provider = 'cloud', fence = ?, attempt = attempt + 1, \
                       message_key = NULL, updated_at = UTC_TIMESTAMP(3) \
-                      WHERE workspace_id = ? AND command_id = ? AND state = 'accepted' AND fence <= ?";
+                      WHERE workspace_id = ? AND command_id = ? AND session_id = ? AND state = 'accepted' AND fence <= ?";
         // Not tried again by itself: a second try would find what the first has written.
-        let update = sqlx::query(update).bind(fence).bind(command.workspace_id).bind(&command.command_id).bind(fence);
+        let update = sqlx::query(update)
+            .bind(fence)
+            .bind(command.workspace_id)
+            .bind(&command.command_id)
+            .bind(&command.session_id)
+            .bind(fence);
         Ok(update.execute(&self.pool).await?.rows_affected() == 1)
     }
 

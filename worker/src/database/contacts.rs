@@ -21,6 +21,10 @@ impl ContactKey {
         Self(hash.finalize().into())
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// A short form, for counters.
     pub(crate) fn short(&self) -> u64 {
         self.0.iter().take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte))

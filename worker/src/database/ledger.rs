@@ -126,7 +126,7 @@ pub(crate) struct CommandRecord {
     pub(crate) workspace_id: u64,
     /// AMQP `message_id`.
     pub(crate) command_id: String,
-    /// Session it is for.
+    /// Session it is for; `auto` until one is chosen.
     pub(crate) session_id: String,
     /// Command type.
     pub(crate) kind: &'static str,
@@ -136,6 +136,8 @@ pub(crate) struct CommandRecord {
     pub(crate) body_sha256: [u8; 32],
     /// The caller's own reference.
     pub(crate) reference: Option<String>,
+    /// The campaign it belongs to.
+    pub(crate) campaign: Option<String>,
     /// Unix seconds; once the ledger has been asked, as the ledger knows it.
     pub(crate) issued_at: i64,
     /// Unix seconds.
@@ -166,8 +168,8 @@ impl Database {
         process: &str,
     ) -> Result<Acceptance, DatabaseError> {
         let insert = "INSERT IGNORE INTO wafleet_commands (workspace_id, command_id, session_id, type, key_id, body_sha256, state, \
-             fence, attempt, reference, issued_at, expires_at, purge_after, begun_by, created_at, updated_at) \
-             VALUES (?, ?, ?, ?, ?, ?, 'accepted', 0, 0, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), FROM_UNIXTIME(? + ?), \
+             fence, attempt, reference, campaign, issued_at, expires_at, purge_after, begun_by, created_at, updated_at) \
+             VALUES (?, ?, ?, ?, ?, ?, 'accepted', 0, 0, ?, ?, FROM_UNIXTIME(?), FROM_UNIXTIME(?), FROM_UNIXTIME(? + ?), \
              ?, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3))";
         let inserted = self
             .execute(|| {
@@ -179,6 +181,7 @@ impl Database {
                     .bind(&command.key_id)
                     .bind(command.body_sha256.as_slice())
                     .bind(&command.reference)
+                    .bind(&command.campaign)
                     .bind(command.issued_at)
                     .bind(command.expires_at)
                     .bind(command.expires_at)
@@ -308,7 +311,7 @@ impl Database {
     ) -> Result<bool, DatabaseError> {
         let update = "UPDATE wafleet_commands SET state = 'attempting', fence = ?, attempt = attempt + 1, message_key = ?, provider = 'web', \
                       updated_at = UTC_TIMESTAMP(3) \
-                      WHERE workspace_id = ? AND command_id = ? AND fence <= ? \
+                      WHERE workspace_id = ? AND command_id = ? AND session_id = ? AND fence <= ? \
                       AND (state = 'accepted' OR (state = 'attempting' AND NOT provider <=> 'cloud'))";
         let done = self
             .execute(|| {
@@ -317,6 +320,7 @@ impl Database {
                     .bind(about)
                     .bind(command.workspace_id)
                     .bind(&command.command_id)
+                    .bind(&command.session_id)
                     .bind(fence)
             })
             .await?;

@@ -193,10 +193,12 @@ impl Database {
         // The objects are deleted from the store first, then these rows.
         let media = "UPDATE wafleet_media SET expires_at = UTC_TIMESTAMP(3), told_at = COALESCE(told_at, UTC_TIMESTAMP(3)) WHERE session_id = ?";
         sqlx::query(media).bind(session_id).execute(&mut *transaction).await?;
-        sqlx::query("DELETE FROM wafleet_contacts WHERE session_id = ?")
-            .bind(session_id)
-            .execute(&mut *transaction)
-            .await?;
+        for delete in [
+            "DELETE FROM wafleet_contacts WHERE session_id = ?",
+            "DELETE FROM wafleet_campaign_contacts WHERE session_id = ?",
+        ] {
+            sqlx::query(delete).bind(session_id).execute(&mut *transaction).await?;
+        }
         // The row stays, because its fence must never be given out again.
         let forget = "UPDATE wafleet_sessions SET fence = fence + 1, owner = NULL, status = 'logged_out', cause = 'command', phone = NULL, lid = NULL, \
                       name = NULL, pairing_phone = NULL, linked_at = NULL, watermark = 0, updated_at = UTC_TIMESTAMP(3) \

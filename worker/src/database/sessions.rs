@@ -94,6 +94,15 @@ impl Database {
         Ok(row.as_ref().map(session).transpose()?)
     }
 
+    /// Whether a workspace has any session.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn has_sessions(&self, workspace_id: u64) -> Result<bool, DatabaseError> {
+        let select = "SELECT COUNT(*) FROM wafleet_sessions WHERE workspace_id = ?";
+        Ok(sqlx::query_scalar::<_, i64>(select).bind(workspace_id).fetch_one(&self.pool).await? > 0)
+    }
+
     /// Asks for a session to run; creates it when it is new. Returns false when it belongs to another workspace.
     ///
     /// # Errors

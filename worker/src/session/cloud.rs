@@ -339,7 +339,7 @@ impl CloudActor {
     }
 
     fn open_reader(&mut self, tier: Tier, after: Duration) {
-        let opened = lanes::open(&self.world, &self.lease, &self.session, tier, after);
+        let opened = lanes::open(&self.world, &self.lease, self.workspace, &self.session, tier, after);
         self.work.spawn(async move { Happening::ReaderOpened { tier, reader: opened.await } });
     }
 }

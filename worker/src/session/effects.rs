@@ -302,7 +302,7 @@ impl SessionActor {
     }
 
     pub(super) fn open_reader(&mut self, tier: Tier, after: Duration) {
-        let opened = lanes::open(&self.world, &self.lease, &self.session, tier, after);
+        let opened = lanes::open(&self.world, &self.lease, self.workspace, &self.session, tier, after);
         self.work.spawn(async move { Happening::ReaderOpened { tier, reader: opened.await } });
     }
 

@@ -14,10 +14,12 @@ use wafleet_protocol::event::{CommandError, ResultData, SessionStatus, SessionSt
 use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
 
 use super::acting;
+use super::choosing::Chosen;
 use super::hearing::session_code;
 use super::lanes::Tier;
 use super::pace::Pace;
 use super::provider::Sending;
+use crate::campaign;
 use crate::cloud::webhook;
 use crate::events::EventSink;
 use crate::intake::{self, Begun, Examined, IntakeError, Order, Place};
@@ -106,10 +108,18 @@ impl Job {
             Examined::Settled => return Ok(Follow::Nothing),
         };
         begun.note(&order);
+        if let Chosen::Elsewhere = self.choose_session(&mut order, begun).await? {
+            return Ok(Follow::Nothing);
+        }
+        if let Some(outcome) = campaign::screen(&self.world, &order, self.tier == Tier::Campaign).await? {
+            settle(&self.world, &self.sink, self.lease.fence(), &order, outcome).await?;
+            return Ok(Follow::Nothing);
+        }
         let (outcome, follow) = match order.command.clone() {
-            Command::MessageSend(message) => match self.send(&mut order, &message).await? {
+            Command::MessageSend(message) => match self.send(&mut order, &message, begun).await? {
                 // On a paced lane the message keeps its place; the urgent lane must stay open for control.
                 Sending::Ended(outcome) => (outcome, Follow::Nothing),
+                Sending::PassedOn => return Ok(Follow::Nothing),
                 Sending::Waits(follow) if self.tier != Tier::Urgent => return Ok(follow),
                 Sending::Waits(_) => (Outcome::Wait, Follow::Nothing),
             },
@@ -158,7 +168,13 @@ impl Job {
             | Command::SessionStatus
             | Command::SessionStop
             | Command::SessionProvider(_)
-            | Command::SessionLimits(_) => {
+            | Command::SessionLimits(_)
+            | Command::CampaignPause(_)
+            | Command::CampaignResume(_)
+            | Command::CampaignCancel(_)
+            | Command::CampaignStatus(_)
+            | Command::OptOutAdd(_)
+            | Command::OptOutRemove(_) => {
                 unreachable!("the intake lets these through on the control queue only")
             }
         };

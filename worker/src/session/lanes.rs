@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use lapin::message::Delivery;
 use tokio::sync::watch;
-use wafleet_protocol::id::SessionId;
+use wafleet_protocol::id::{SessionId, WorkspaceId};
 use wafleet_protocol::lane::Lane;
 use wafleet_protocol::topology;
 
@@ -68,6 +68,7 @@ impl Tier {
 pub(super) fn open(
     world: &World,
     lease: &Lease,
+    workspace: WorkspaceId,
     session: &SessionId,
     tier: Tier,
     after: Duration,
@@ -80,8 +81,14 @@ pub(super) fn open(
         database.available().await;
         let prefetch = if tier == Tier::Urgent { URGENT_PREFETCH } else { PACED_PREFETCH };
         let source = |lane: &Lane| Source { queue: topology::lane_queue(&session, *lane), prefetch, priority };
-        let sources = tier.lanes().iter().map(source).collect();
-        Reader::open(link, Some(topology::session(&session)), sources).await
+        let mut sources: Vec<Source> = tier.lanes().iter().map(source).collect();
+        let mut declared = topology::session(&session);
+        if tier == Tier::Campaign {
+            // All connected sessions of the workspace take turns here.
+            sources.push(Source { queue: topology::campaign_queue(workspace), prefetch, priority: None });
+            declared = declared.and(topology::workspace(workspace));
+        }
+        Reader::open(link, Some(declared), sources).await
     }
 }
 

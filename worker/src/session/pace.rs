@@ -24,6 +24,8 @@ use crate::settle::{Outcome, tell_deferred};
 
 /// A wait for the session's budget that is longer is told to the sender of the command at the head.
 const TOLD_FROM: Duration = Duration::from_secs(60);
+/// How long a session leaves its workspace's campaigns to others after one message that it could not send.
+const OTHERS_FIRST_MS: u64 = 30_000;
 /// The restriction of whom an account may write to, in WhatsApp's own word.
 const TIMELOCK: &str = "reachout_timelock";
 /// Contacts that a session remembers to have noted, so that it does not note them at every message.
@@ -156,6 +158,10 @@ impl Job {
                 tell_deferred(&self.world, &self.sink, order, error, moment).await?;
             }
             return Ok(self.closed(until));
+        }
+        if order.any {
+            // Another session may have what this one lacks: it leaves the queue to them for a while.
+            self.pace.learned(|learned| learned.next = Some((now, now + OTHERS_FIRST_MS)));
         }
         Ok(Gate::Ends(Outcome::Deferred(error, moment)))
     }

@@ -14,7 +14,7 @@ use crate::cloud::choice::{Choice, Number, Situation, Web, choose};
 use crate::cloud::sending::Way;
 use crate::cloud::{breaker_of_browser, breaker_of_number};
 use crate::database::{Binding, Role};
-use crate::intake::{IntakeError, Order};
+use crate::intake::{Begun, IntakeError, Order};
 use crate::settle::Outcome;
 
 /// Codes of a send that the browser definitely did not make, and that says nothing of the recipient.
@@ -25,6 +25,8 @@ pub(super) enum Sending {
     Ended(Outcome),
     /// Nobody sends it now. On a paced lane it keeps its place.
     Waits(Follow),
+    /// Another session of the workspace has it.
+    PassedOn,
 }
 
 impl Job {
@@ -32,10 +34,16 @@ impl Job {
     ///
     /// # Errors
     /// [`IntakeError`]: the delivery is still unacknowledged.
-    pub(super) async fn send(&self, order: &mut Order, message: &MessageSend) -> Result<Sending, IntakeError> {
+    pub(super) async fn send(
+        &self,
+        order: &mut Order,
+        message: &MessageSend,
+        begun: &Begun,
+    ) -> Result<Sending, IntakeError> {
         let (workspace, session) = (self.workspace.get(), self.session.as_str());
         let binding = self.world.database.cloud_binding(workspace, session).await?;
-        let begun = if order.attempted { Some(self.world.database.attempted_by(&order.record).await?) } else { None };
+        let attempted_by =
+            if order.attempted { Some(self.world.database.attempted_by(&order.record).await?) } else { None };
         let way = binding.as_ref().map(|binding| self.way(binding));
         let (wanted, web) = (message.route.provider.unwrap_or_default(), self.web());
         let chosen = binding.as_ref().map_or(ProviderChoice::Auto, |binding| binding.chosen);
@@ -44,7 +52,7 @@ impl Job {
                 let own = binding.role == Role::Session;
                 // The one try that an open breaker lets through is not for messages that go by the browser.
                 let asked = wanted == ProviderChoice::Cloud || chosen == ProviderChoice::Cloud;
-                let concerned = begun.is_none() && (own || asked || web != Web::Online);
+                let concerned = attempted_by.is_none() && (own || asked || web != Web::Online);
                 Some(Number {
                     own,
                     after: binding.after_secs.map(|secs| Duration::from_secs(secs.into())),
@@ -54,8 +62,9 @@ impl Job {
             }
             _ => None,
         };
-        let situation = Situation { wanted, chosen, begun, web, number };
+        let situation = Situation { wanted, chosen, begun: attempted_by, web, number };
         match (choose(situation), &way) {
+            (Choice::Cloud, Some(_)) if !self.claim(order, begun).await? => Ok(Sending::PassedOn),
             (Choice::Cloud, Some(way)) => Ok(Sending::Ended(way.send(order, message).await?)),
             // The number was taken away after it had begun.
             (Choice::Cloud, None) => {
@@ -65,12 +74,12 @@ impl Job {
             }
             (Choice::Web, way) => {
                 let helper = way.as_ref().filter(|_| {
-                    begun.is_none()
+                    attempted_by.is_none()
                         && wanted == ProviderChoice::Auto
                         && chosen != ProviderChoice::Web
                         && binding.as_ref().is_some_and(|binding| binding.on_refusal)
                 });
-                self.by_browser(order, message, helper).await
+                self.by_browser(order, message, begun, helper).await
             }
             // What the number cannot carry, or the browser has begun, must not hold up what the number can.
             (Choice::Wait, _) if Self::is_helped(web, number) => Ok(Sending::Ended(Outcome::Aside)),
@@ -111,6 +120,7 @@ impl Job {
         &self,
         order: &mut Order,
         message: &MessageSend,
+        begun: &Begun,
         helper: Option<&Way<'_>>,
     ) -> Result<Sending, IntakeError> {
         order.provider = Some(Provider::Web);
@@ -123,6 +133,10 @@ impl Job {
             Gate::Open => {}
             Gate::Closed(follow) => return Ok(Sending::Waits(follow)),
             Gate::Ends(outcome) => return Ok(Sending::Ended(outcome)),
+        }
+        if !self.claim(order, begun).await? {
+            self.give_up().await;
+            return Ok(Sending::PassedOn);
         }
         let outcome = sending::send(&self.world, &self.lease, page, order, message).await?;
         self.account(order, &outcome).await;

@@ -25,6 +25,7 @@ final class EventTypes
         'call.received' => WhatsAppCallReceived::class,
         'group.participants' => WhatsAppGroupParticipantsChanged::class,
         'group.update' => WhatsAppGroupUpdated::class,
+        'campaign.progress' => WhatsAppCampaignProgress::class,
         'command.result' => WhatsAppCommandFinished::class,
         'runtime.incompatible' => WhatsAppRuntimeIncompatible::class,
     ];

@@ -114,10 +114,10 @@ final class Signature
         return new Verified($key->id, $type, $messageId, (int) $workspace, $session, (int) $issuedAt, (int) $expiresAt);
     }
 
-    /** `auto` is reserved: it is no session. */
+    /** `auto` stands for any session of the workspace. */
     public static function isSession(string $session): bool
     {
-        return $session !== 'auto' && preg_match('/\A[A-Za-z0-9_-]{1,64}\z/', $session) === 1;
+        return preg_match('/\A[A-Za-z0-9_-]{1,64}\z/', $session) === 1;
     }
 
     /** @param list<string> $fields */

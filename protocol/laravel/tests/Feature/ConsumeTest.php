@@ -41,13 +41,14 @@ final class ConsumeTest extends TestCase
             'call.received' => Events\WhatsAppCallReceived::class,
             'group.participants' => Events\WhatsAppGroupParticipantsChanged::class,
             'group.update' => Events\WhatsAppGroupUpdated::class,
+            'campaign.progress' => Events\WhatsAppCampaignProgress::class,
             'session.passkey' => Events\WhatsAppPasskeyRequested::class,
             'session.qr' => Events\WhatsAppQRGenerated::class, 'session.status' => Events\WhatsAppSessionStatusChanged::class,
         ];
         $expected = [];
         foreach ($files as $at => $file) {
             $name = basename($file, '.json');
-            $this->fleet->tell(FarEnd::golden($name, ['seq' => $at + 1]));
+            $this->fleet->tell(FarEnd::golden($name, ['seq' => $at + 1, 'session_id' => 'support-01']));
             $expected[] = current(array_filter($classes, fn ($class, $prefix) => str_starts_with($name, $prefix), ARRAY_FILTER_USE_BOTH));
         }
         $heard = $this->consume();

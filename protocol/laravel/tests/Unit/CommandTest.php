@@ -27,6 +27,9 @@ final class CommandTest extends TestCase
             'session.logout' => Command::control('session.logout', 7, 's1'),
             'session.start' => Command::control('session.start', 7, 's1'),
             'session.start-by-code' => Command::control('session.start', 7, 's1', ['pairing_phone' => '4915112345678'], $metadata),
+            'message.send-campaign' => Command::message(7, 'auto', '4915112345678@c.us', ['kind' => 'text', 'text' => '20 %', 'campaign' => ['id' => 'spring-2027']], lane: 'campaign'),
+            'campaign.pause' => Command::control('campaign.pause', 7, 'auto', ['campaign' => 'spring-2027']),
+            'optout.add' => Command::control('optout.add', 7, 'auto', ['phones' => ['4915112345678', '12025550123']]),
             'session.status' => Command::control('session.status', 7, 's1'),
             'session.stop' => Command::control('session.stop', 7, 's1'),
         ];

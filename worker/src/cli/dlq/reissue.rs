@@ -162,6 +162,10 @@ const EVIDENCE: [(&str, &str); 4] = [
 fn lane_of(command: &Command, verified: &Verified, routing_key: &str) -> Option<Lane> {
     let lane = Lane::ALL.into_iter().find(|lane| topology::lane_key(&verified.session, *lane) == routing_key);
     match command {
+        Command::MessageSend(_) if verified.session.is_any() => {
+            let passed_on = routing_key.ends_with(".campaign"); // to the session that was chosen
+            (passed_on || routing_key == topology::campaign_key(verified.workspace)).then_some(Lane::Campaign)
+        }
         Command::MessageSend(_) | Command::Action(_) => lane,
         Command::SessionLogout | Command::SessionLinkCode(_) | Command::SessionMove(_)
             if lane == Some(Lane::Urgent) =>
