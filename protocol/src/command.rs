@@ -4,7 +4,7 @@
 //! that says *who* and *when* (workspace, session, command id, times) is in the signed headers, so the body says only *what*.
 //!
 //! Unknown fields are refused: a misspelt optional field would otherwise be ignored in silence, and the command would
-//! do something else than its sender meant. `null` and an absent field are the same. An empty array is taken
+//! do something else than its sender meant. `null` and an absent field are the same, but where a field says otherwise. An empty array is taken
 //! for an empty object, because PHP writes `{}` as `[]`.
 
 use std::fmt;
@@ -27,10 +27,12 @@ mod campaign;
 mod cloud;
 mod content;
 mod group;
+mod interactive;
 mod limits;
 mod media;
 mod passkey;
 mod route;
+mod sync;
 mod text;
 
 pub use action::{
@@ -41,10 +43,12 @@ pub use campaign::{CampaignControl, CampaignPart, NoTimeOfDay, OptOut, QuietHour
 pub use cloud::{CloudWebhook, SessionProvider};
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
 pub use group::{ChangeParticipants, CreateGroup, GroupSettings, InviteLink, LeaveGroup, ParticipantChange};
+pub use interactive::{Button, Buttons, Choices, ListRow, ListSection};
 pub use limits::SessionLimits;
 pub use media::{FileName, Inline, Media, MediaError, MediaKind, MediaSource, MediaUrl, MimeType, ObjectKey};
 pub use passkey::{PasskeyAssertion, PasskeyResponse, SessionPasskeyAnswer};
 pub use route::{Route, Template};
+pub use sync::SessionSync;
 pub use text::{Line, MessageText, Reference, TextError};
 
 /// The version of every command type so far.
@@ -69,6 +73,8 @@ pub enum Command {
     SessionPasskeyAnswer(SessionPasskeyAnswer),
     /// `session.provider`: choose by whom this session's messages go, until told otherwise.
     SessionProvider(SessionProvider),
+    /// `session.sync`: tell the session's chats, messages and groups by `sync.*` events, beside everything else it does.
+    SessionSync(SessionSync),
     /// `cloud.webhook`: what Meta told about the messages of this session's Cloud API number.
     CloudWebhook(CloudWebhook),
     /// `session.limits`: give a session limits of its own. The result says what it has used of them.
@@ -138,7 +144,7 @@ pub struct MessageSend {
 }
 
 /// The type names of the commands that are no [`Action`].
-const OWN_TYPE_NAMES: [&str; 17] = [
+const OWN_TYPE_NAMES: [&str; 18] = [
     "session.start",
     "session.status",
     "session.stop",
@@ -148,6 +154,7 @@ const OWN_TYPE_NAMES: [&str; 17] = [
     "session.passkey_answer",
     "session.provider",
     "session.limits",
+    "session.sync",
     "cloud.webhook",
     "campaign.pause",
     "campaign.resume",
@@ -207,6 +214,7 @@ impl Command {
             "session.move" => Self::SessionMove(SessionMove { to: data.optional_parsed("to")? }),
             "session.passkey_answer" => Self::SessionPasskeyAnswer(SessionPasskeyAnswer::from_fields(&mut data)?),
             "session.provider" => Self::SessionProvider(SessionProvider::from_fields(&mut data)?),
+            "session.sync" => Self::SessionSync(SessionSync::from_fields(&mut data)?),
             "cloud.webhook" => Self::CloudWebhook(CloudWebhook::from_fields(&mut data)?),
             "session.limits" => Self::SessionLimits(SessionLimits::from_fields(&mut data)?),
             "campaign.pause" => Self::CampaignPause(CampaignControl { campaign: data.parsed("campaign")? }),
@@ -233,6 +241,7 @@ impl Command {
             Self::SessionMove(_) => "session.move",
             Self::SessionPasskeyAnswer(_) => "session.passkey_answer",
             Self::SessionProvider(_) => "session.provider",
+            Self::SessionSync(_) => "session.sync",
             Self::CloudWebhook(_) => "cloud.webhook",
             Self::SessionLimits(_) => "session.limits",
             Self::CampaignPause(_) => "campaign.pause",
@@ -263,7 +272,8 @@ impl Command {
             | Self::CampaignCancel(_)
             | Self::CampaignStatus(_)
             | Self::OptOutAdd(_)
-            | Self::OptOutRemove(_) => true,
+            | Self::OptOutRemove(_)
+            | Self::SessionSync(_) => true,
             Self::MessageSend(_) | Self::CloudWebhook(_) | Self::Action(_) => false,
         }
     }
@@ -394,6 +404,7 @@ impl Serialize for CommandBody<'_> {
             Command::SessionMove(data) => body.serialize_field("data", data)?,
             Command::SessionPasskeyAnswer(data) => body.serialize_field("data", data)?,
             Command::SessionProvider(data) => body.serialize_field("data", data)?,
+            Command::SessionSync(data) => body.serialize_field("data", data)?,
             Command::CloudWebhook(data) => body.serialize_field("data", data)?,
             Command::SessionLimits(data) => body.serialize_field("data", data)?,
             Command::CampaignPause(data)

@@ -24,6 +24,7 @@ mod message;
 mod passkey;
 mod result;
 mod session;
+mod sync;
 
 pub use budget::{Budget, Used};
 pub use campaign::{CampaignProgress, CampaignState, UnknownCampaignState};
@@ -46,6 +47,7 @@ pub use result::{
 pub use session::{
     Cause, Health, HealthParts, Restriction, SessionCode, SessionQr, SessionStatus, SessionStatusChanged,
 };
+pub use sync::{SyncChats, SyncGroups, SyncMessages, SyncProgress, SyncState};
 
 /// The version of every event type so far.
 pub const VERSION: u64 = 1;
@@ -120,11 +122,19 @@ pub enum Event {
     GroupUpdate(GroupUpdate),
     /// `campaign.progress`: how a campaign goes, while it does.
     CampaignProgress(CampaignProgress),
+    /// `sync.progress`: how far a sync has come.
+    SyncProgress(SyncProgress),
+    /// `sync.chats`: chats of a sync.
+    SyncChats(SyncChats),
+    /// `sync.messages`: messages of one chat of a sync.
+    SyncMessages(SyncMessages),
+    /// `sync.groups`: groups of a sync.
+    SyncGroups(SyncGroups),
 }
 
 impl Event {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 20] = [
+    pub const TYPE_NAMES: [&'static str; 24] = [
         "session.status",
         "session.qr",
         "session.code",
@@ -145,6 +155,10 @@ impl Event {
         "group.participants",
         "group.update",
         "campaign.progress",
+        "sync.progress",
+        "sync.chats",
+        "sync.messages",
+        "sync.groups",
     ];
 
     /// The type, as in the AMQP property, the routing key and the body.
@@ -170,6 +184,10 @@ impl Event {
             Self::GroupParticipants(_) => "group.participants",
             Self::GroupUpdate(_) => "group.update",
             Self::CampaignProgress(_) => "campaign.progress",
+            Self::SyncProgress(_) => "sync.progress",
+            Self::SyncChats(_) => "sync.chats",
+            Self::SyncMessages(_) => "sync.messages",
+            Self::SyncGroups(_) => "sync.groups",
         }
     }
 
@@ -203,6 +221,10 @@ impl Event {
             "group.participants" => Self::GroupParticipants(read(data)?),
             "group.update" => Self::GroupUpdate(read(data)?),
             "campaign.progress" => Self::CampaignProgress(read(data)?),
+            "sync.progress" => Self::SyncProgress(read(data)?),
+            "sync.chats" => Self::SyncChats(read(data)?),
+            "sync.messages" => Self::SyncMessages(read(data)?),
+            "sync.groups" => Self::SyncGroups(read(data)?),
             _ => return Err(Rejection::UnknownType),
         })
     }

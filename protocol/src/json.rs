@@ -217,6 +217,11 @@ impl Fields {
         self.object.remove(name).filter(|value| !value.is_null())
     }
 
+    /// Takes a field out as it stands, where `null` means something of its own.
+    pub(crate) fn take_or_null(&mut self, name: &str) -> Option<Value> {
+        self.object.remove(name)
+    }
+
     /// A text, or `None` when it is absent or `null`.
     pub(crate) fn optional_text(&mut self, name: &str) -> Result<Option<String>, Rejection> {
         match self.take(name) {

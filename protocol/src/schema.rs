@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 
 use crate::command::{
     self, Action, CampaignControl, CloudWebhook, MessageSend, OptOut, SessionLimits, SessionLinkCode, SessionMove,
-    SessionPasskeyAnswer, SessionProvider, SessionStart,
+    SessionPasskeyAnswer, SessionProvider, SessionStart, SessionSync,
 };
 use crate::event::{
     self, CallReceived, CampaignProgress, CommandResult, GroupParticipants, GroupUpdate, Message, MessageAck,
     MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageWaiting, PollVote,
-    PresenceUpdate, RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr, SessionStatusChanged,
+    PresenceUpdate, RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr, SessionStatusChanged, SyncChats,
+    SyncGroups, SyncMessages, SyncProgress,
 };
 use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
 use crate::metadata::Metadata;
@@ -71,6 +72,11 @@ pub fn documents() -> Vec<Document> {
         event("group.update", written::<GroupUpdate>()),
         event("campaign.progress", written::<CampaignProgress>()),
     ];
+    documents.push(command("session.sync", accepted::<SessionSync>()));
+    documents.push(event("sync.progress", written::<SyncProgress>()));
+    documents.push(event("sync.chats", written::<SyncChats>()));
+    documents.push(event("sync.messages", written::<SyncMessages>()));
+    documents.push(event("sync.groups", written::<SyncGroups>()));
     documents.extend(Action::documents());
     documents
 }

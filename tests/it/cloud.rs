@@ -2,6 +2,7 @@
 //! the Graph API.
 
 mod failover;
+mod kinds;
 mod sends;
 mod tokens;
 

@@ -183,6 +183,35 @@ async fn every_medium_leaves_once_with_its_file() -> Result<()> {
     Ok(())
 }
 
+/// A second of silence, as a WAV file.
+fn silence() -> Vec<u8> {
+    let mut wav =
+        b"RIFF\xA4\x3E\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1F\0\0\x80\x3E\0\0\x02\0\x10\0data\x80\x3E\0\0".to_vec();
+    wav.resize(44 + 16_000, 0);
+    wav
+}
+
+#[tokio::test]
+async fn a_sound_of_another_kind_leaves_as_a_voice_message() -> Result<()> {
+    if !std::path::Path::new("/usr/bin/ffmpeg").exists() {
+        eprintln!("NOT TESTED: ffmpeg is not installed on this machine");
+        return Ok(());
+    }
+    let set = Set::up().await?;
+    let (result, left) = set.send(Content::Voice(inline(&silence())?)).await?;
+    ensure!(result.outcome == Outcome::Succeeded, "{result:?}");
+    let left = left.context("it did not leave")?;
+    ensure!(left.kind == "ptt" && left.content["mimetype"] == "audio/ogg; codecs=opus", "{left:?}");
+    let file = set.stage.site.file_of("ptt", &left.content).context("the file cannot be decrypted")?;
+    ensure!(file.starts_with(b"OggS") && file[28..].starts_with(b"OpusHead"), "{} bytes of something else", file.len());
+    let said = set.refused(Content::Voice(Media { mime: Some("audio/mpeg".parse()?), ..inline(&silence())? })).await?;
+    ensure!(said.contains("not what the command says"), "{said}");
+    let media = set.stage.fleet.scratch().join("media");
+    ensure!(std::fs::read_dir(&media)?.count() == 0, "files were left in {}", media.display());
+    set.stage.site.stop().await;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_file_that_must_not_or_cannot_be_had_is_a_definite_failure() -> Result<()> {
     let set = Set::up().await?;
@@ -213,7 +242,7 @@ async fn a_file_that_must_not_or_cannot_be_had_is_a_definite_failure() -> Result
     ensure!(set.files.asked().iter().filter(|path| *path == "/loop").count() == 4);
 
     let said = set.refused(Content::Voice(inline(b"ID3 a song")?)).await?;
-    ensure!(said.contains("Opus"), "{said}");
+    ensure!(said.contains("voice message"), "{said}");
     set.store.put("media/2/theirs.png", &png)?;
     let said = set.refused(Content::Image(object("media/2/theirs.png")?)).await?;
     ensure!(said.contains("another workspace"), "{said}");

@@ -77,7 +77,7 @@ async fn names(database: &Database, sql: &'static str) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(sql).fetch_all(database.pool()).await?)
 }
 
-const FLEET_TABLES: [&str; 16] = [
+const FLEET_TABLES: [&str; 17] = [
     "wafleet_audit",
     "wafleet_campaigns",
     "wafleet_campaign_contacts",
@@ -94,9 +94,10 @@ const FLEET_TABLES: [&str; 16] = [
     "wafleet_snapshots",
     "wafleet_snapshot_chunks",
     "wafleet_snapshot_objects",
+    "wafleet_syncs",
 ];
 /// How many migrations there are.
-const MIGRATIONS: usize = 12;
+const MIGRATIONS: usize = 13;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {

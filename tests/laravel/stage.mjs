@@ -78,6 +78,7 @@ export class Stage {
       // A number that was linked just now may send two messages a minute.
       WAFLEET_MESSAGES_PER_MINUTE: '100000', WAFLEET_MESSAGES_PER_HOUR: '1000000', WAFLEET_MESSAGES_PER_DAY: '1000000',
       WAFLEET_COLD_CONTACTS_PER_DAY: '1000000', WAFLEET_NUMBER_CHECKS_PER_HOUR: '1000000', WAFLEET_CONTACT_MESSAGES_PER_MINUTE: '100000', WAFLEET_WARM_UP_DAYS: '0',
+      WAFLEET_SYNC_AFTER_LINKING: 'off',
     }
     mkdirSync(join(this.work, 'runtime'), { mode: 0o700 })
     await run('wafleet migrate', [wafleet, 'migrate', 'up'], { log, env: environment })

@@ -31,6 +31,7 @@ pub enum Answer {
 /// The server; it ends when this is dropped.
 pub struct FileServer {
     url: String,
+    port: u16,
     shared: Arc<Shared>,
     _serving: AbortOnDropHandle<()>,
 }
@@ -47,7 +48,16 @@ impl FileServer {
     /// # Errors
     /// When no port can be had there.
     pub async fn start(address: Ipv4Addr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((address, 0)).await?;
+        Self::start_at(address, 0).await
+    }
+
+    /// As [`start`](Self::start), on a port that another address has already.
+    ///
+    /// # Errors
+    /// When it is taken.
+    pub async fn start_at(address: Ipv4Addr, port: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((address, port)).await?;
+        let port = listener.local_addr()?.port();
         let url = format!("http://{}", listener.local_addr()?);
         let shared = Arc::new(Shared::default());
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
@@ -55,7 +65,12 @@ impl FileServer {
             // It ends with the test.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { url, shared, _serving: AbortOnDropHandle::new(serving) })
+        Ok(Self { url, port, shared, _serving: AbortOnDropHandle::new(serving) })
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Sets what a path answers, and gives its whole address.

@@ -10,6 +10,7 @@ pub mod figures;
 pub mod file_server;
 pub mod fleet;
 pub mod invariants;
+pub mod names;
 pub mod object_store;
 pub mod processes;
 pub mod proxy;

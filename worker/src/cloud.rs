@@ -7,6 +7,7 @@
 //! ```
 //! A message that the ledger says was begun by one provider is never gone on with by the other.
 
+mod acting;
 pub(crate) mod breaker;
 pub(crate) mod choice;
 mod content;

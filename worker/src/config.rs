@@ -16,7 +16,7 @@ use wafleet_protocol::command::SessionLimits;
 use wafleet_protocol::id::WorkerId;
 use wafleet_protocol::signing::Keyring;
 
-use crate::media::{Guard, Kept, Limits as MediaLimits};
+use crate::media::{Converter, Guard, Kept, Limits as MediaLimits};
 use crate::pacing::Limits;
 
 /// What one setting is called, what it falls back to, and what it is for.
@@ -109,6 +109,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("media_document_mb", Some("100"), false, "megabytes a document may have that is sent, 1 to 2000"),
     setting("media_secs", Some("50"), false, "seconds the file of one message may take to be fetched, 1 to 600"),
+    setting(
+        "media_ffmpeg",
+        Some("/usr/bin/ffmpeg"),
+        false,
+        "the program that makes voice messages of other sounds; where it is not there, only Opus in Ogg is sent as one",
+    ),
     setting("media_http", Some("off"), false, "on: files may be fetched by http://, too"),
     setting(
         "media_allowed_networks",
@@ -130,6 +136,18 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("media_downloads", Some("4"), false, "files of received messages that are fetched at once, 1 to 64"),
     setting("media_downloads_mb", Some("128"), false, "megabytes of them in flight at once, 1 to 16000"),
+    setting(
+        "sync_after_linking",
+        Some("on"),
+        false,
+        "on: a newly linked session tells its chats, messages and groups by itself, as after a session.sync without data",
+    ),
+    setting(
+        "sync_pause_ms",
+        Some("20"),
+        false,
+        "milliseconds between two questions of a sync to the page, at least; 0 to 60000",
+    ),
     setting("profile_root", Some("/var/lib/wafleet/profiles"), false, "directory of the browser profiles, mode 0700"),
     setting(
         "event_spool_dir",
@@ -370,6 +388,10 @@ pub struct Config {
     pub media: MediaLimits,
     /// What is kept of received files.
     pub kept: Kept,
+    /// Whether a newly linked session tells its past by itself.
+    pub sync_after_linking: bool,
+    /// Pause between two questions of a sync, at least.
+    pub sync_pause: Duration,
     /// Where the heartbeat file goes.
     pub runtime_dir: PathBuf,
     /// Sessions owned at most.
@@ -428,6 +450,8 @@ impl Config {
         let object_store = check.object_store();
         let media = check.media();
         let kept = check.kept();
+        let sync_after_linking = check.switch("sync_after_linking");
+        let sync_pause = Duration::from_millis(check.number("sync_pause_ms", 0..=60_000));
         let safety_copy = check.number("safety_copy_secs", 0..=604_800);
         let spool_dir = PathBuf::from(check.text("event_spool_dir"));
         let spool_bytes = check.number("event_spool_bytes", 65_536..=68_719_476_736);
@@ -464,6 +488,8 @@ impl Config {
                 object_store,
                 media,
                 kept,
+                sync_after_linking,
+                sync_pause,
                 safety_copy: (safety_copy > 0).then(|| Duration::from_secs(safety_copy)),
                 spool_dir,
                 spool_bytes,
@@ -751,17 +777,23 @@ impl Check<'_> {
                 Err(error) => self.problems.push(format!("media_allowed_networks: {text:?} is {error}")),
             }
         }
-        let http = self.text("media_http");
-        if !["on", "off"].contains(&http.as_str()) {
-            self.problems.push(format!("media_http must be on or off, not {http:?}"));
-        }
+        let http = self.switch("media_http");
         MediaLimits {
             dir: PathBuf::from(self.text("media_dir")),
             bytes: self.number("media_mb", 1..=2_000) * 1_000_000,
             document_bytes: self.number("media_document_mb", 1..=2_000) * 1_000_000,
             time: Duration::from_secs(self.number("media_secs", 1..=600)),
-            guard: Guard { allowed, http: http == "on" },
+            guard: Guard { allowed, http },
+            converter: Converter::new(PathBuf::from(self.text("media_ffmpeg"))),
         }
+    }
+
+    fn switch(&mut self, name: &'static str) -> bool {
+        let text = self.text(name);
+        if !["on", "off"].contains(&text.as_str()) {
+            self.problems.push(format!("{name} must be on or off, not {text:?}"));
+        }
+        text == "on"
     }
 
     fn kept(&mut self) -> Kept {

@@ -1,7 +1,7 @@
 //! The queues that any worker reads: `wa.control`, and `wa.unrouted` for commands whose session has no queues yet.
 //!
 //! `session.start`, `.status` and `.stop` need no owner: they are answered from the database, and the owner, if there is
-//! one, is nudged. `session.logout`, `.link_code`, `.passkey_answer` and `.move` need the owner: they are forwarded to the owner's urgent lane.
+//! one, is nudged. `session.logout`, `.link_code`, `.passkey_answer`, `.sync` and `.move` need the owner: they are forwarded to the owner's urgent lane.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -150,16 +150,20 @@ async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(),
             world.leases.nudge(session).await;
             return to_owner(world, &order, begun).await;
         }
-        (Command::SessionLinkCode(_) | Command::SessionMove(_) | Command::SessionPasskeyAnswer(_), Some(known))
-            if known.desired == Desired::Stopped =>
-        {
+        (
+            Command::SessionLinkCode(_)
+            | Command::SessionMove(_)
+            | Command::SessionPasskeyAnswer(_)
+            | Command::SessionSync(_),
+            Some(known),
+        ) if known.desired == Desired::Stopped => {
             Outcome::Failed(CommandError::new(ErrorCode::SessionStopped, "the session is not running: start it first"))
         }
         (Command::SessionMove(_), Some(_)) => {
             audit(world, &order, "session.move").await?;
             return to_owner(world, &order, begun).await;
         }
-        (Command::SessionLinkCode(_) | Command::SessionPasskeyAnswer(_), Some(_)) => {
+        (Command::SessionLinkCode(_) | Command::SessionPasskeyAnswer(_) | Command::SessionSync(_), Some(_)) => {
             return to_owner(world, &order, begun).await;
         }
         (Command::SessionProvider(wanted), Some(known)) => {

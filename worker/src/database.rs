@@ -13,6 +13,7 @@ mod profile_keys;
 mod sessions;
 mod snapshot_objects;
 mod snapshots;
+mod syncs;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub(crate) use profile_keys::{Erasure, WrappedHeader, WrappedKey};
 pub(crate) use sessions::{Desired, SessionRow, StatusWrite};
 pub(crate) use snapshot_objects::ForgottenObject;
 pub(crate) use snapshots::{Complete, Newest, SnapshotRow};
+pub(crate) use syncs::{NewSync, Reached, SyncRow};
 
 /// Connections of one worker: claims, ledger rows and status rows are short, so few are enough.
 const POOL_SIZE: u32 = 8;
@@ -82,6 +84,7 @@ impl Database {
         sqlx::query("SELECT command_id, crashes, cloud_ack, campaign FROM wafleet_commands LIMIT 1")
             .fetch_optional(&self.pool)
             .await?;
+        sqlx::query("SELECT session_id, sync_id FROM wafleet_syncs LIMIT 1").fetch_optional(&self.pool).await?;
         sqlx::query("SELECT id, fingerprint FROM wafleet_dead_letters LIMIT 1").fetch_optional(&self.pool).await?;
         sqlx::query("SELECT id, unlinked_fence FROM wafleet_snapshots LIMIT 1").fetch_optional(&self.pool).await?;
         Ok(())

@@ -274,6 +274,7 @@ fn belongs(command: &Command, verified: &Verified, place: Place<'_>) -> Result<(
             | Command::SessionLinkCode(_)
             | Command::SessionMove(_)
             | Command::SessionPasskeyAnswer(_)
+            | Command::SessionSync(_)
             | Command::CloudWebhook(_)
             | Command::MessageSend(_)
             | Command::Action(_),

@@ -6,6 +6,7 @@
 //! object ─▶ the fleet's store, own workspace only ────────────┼─▶ look at its beginning ─▶ a private file for the page
 //! inline ─────────────────────────────────────────────────────┘
 //! ```
+//! A sound that is to be a voice message and is not one goes through `voice` on its way.
 //! A file that cannot be had is a definite failure or a retry, and never a message that may have gone out.
 
 mod download;
@@ -14,6 +15,7 @@ mod guard;
 mod kinds;
 mod receive;
 mod sniff;
+mod voice;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +31,7 @@ pub(crate) use file::{PrivateFile, sweep};
 pub(crate) use guard::Guard;
 pub(crate) use receive::Kept;
 pub(crate) use receive::{Downloads, Receiver, clean, not_kept, note};
+pub(crate) use voice::Converter;
 
 /// What an operator allows.
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub struct Limits {
     pub time: Duration,
     /// Which addresses may be asked.
     pub guard: Guard,
+    /// Makes voice messages of other sounds.
+    pub converter: Converter,
 }
 
 impl Limits {
@@ -139,7 +144,15 @@ async fn fetch_now(
         }
         MediaSource::Inline(inline) => receiving.add(inline.bytes()).await?,
     }
-    let received = receiving.end().await?;
+    let mut received = receiving.end().await?;
+    if kind == MediaKind::Voice && !kinds::is_voice(&received.head) {
+        // What the caller called the file is true of the file that came, and of what is made of it no more.
+        let declared = media.mime.as_ref().map(|mime| mime.essence());
+        kinds::is_as_declared(declared, &received.head)?;
+        received = limits.converter.convert(&received, &limits.dir, limits.bytes_of(kind)).await?;
+        let mime = kinds::type_of(kind, None, None, &received.head)?;
+        return Ok(Fetched { file: received.file, mime, size: received.size });
+    }
     let declared = media.mime.as_ref().map(|mime| mime.essence());
     let mime = kinds::type_of(kind, declared, told.as_deref(), &received.head)?;
     Ok(Fetched { file: received.file, mime, size: received.size })

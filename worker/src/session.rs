@@ -18,6 +18,7 @@ mod provider;
 mod score;
 mod sending;
 mod state;
+mod syncing;
 mod telling;
 
 use std::collections::HashSet;
@@ -176,6 +177,9 @@ pub(crate) struct SessionActor {
     restriction_noted: bool,
     /// Contacts that are noted as met, or about to be.
     met: HashSet<ContactKey>,
+    /// The task that tells the session's past, while the page is connected, and what wakes it.
+    syncing: Option<AbortOnDropHandle<()>>,
+    sync_news: Arc<tokio::sync::Notify>,
     incompatible: Option<Vec<String>>,
     pairing_phone: Option<PhoneNumber>,
     /// A pairing code that the page made and nobody was told yet, with its end if the page says it.
@@ -306,6 +310,8 @@ pub(crate) fn channel(
         restricted: None,
         restriction_noted: false,
         met: HashSet::new(),
+        syncing: None,
+        sync_news: Arc::default(),
         incompatible: None,
         pairing_phone: row.pairing_phone.as_deref().and_then(|phone| phone.parse().ok()),
         untold_code: None,
@@ -563,6 +569,10 @@ impl SessionActor {
                 self.leaving.take().map(Input::from).or(Some(Input::Drain))
             }
             Follow::PasskeyAnswered => Some(Input::PasskeyAnswered),
+            Follow::Sync => {
+                self.sync_news.notify_one();
+                None
+            }
             Follow::PairingPhone(phone) => {
                 self.pairing_phone = Some(phone);
                 self.tell_code();

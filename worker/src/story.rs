@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
-use wafleet_protocol::event::{Budget, CampaignProgress, Envelope, Event, MediaOutcome, ResultData, Used};
+use wafleet_protocol::event::{Budget, CampaignProgress, Envelope, Event, MediaOutcome, ResultData, SyncState, Used};
 
 /// One line for one event. Shows what the person asked for, so it may hold a number or a text.
 pub fn sentence(envelope: &Envelope) -> String {
@@ -50,6 +50,22 @@ pub fn happening(event: &Event) -> String {
         }
         Event::GroupUpdate(told) => format!("{} of {} is another", json_text(&told.changed), told.chat_id.as_str()),
         Event::CallReceived(call) => format!("call from {}", call.sender.id.as_str()),
+        Event::SyncProgress(sync) => {
+            let state = match sync.state {
+                SyncState::Running => "goes on",
+                SyncState::Done => "is done",
+                SyncState::Superseded => "gave way to another one",
+            };
+            format!(
+                "sync {state}: {} of {} chats, {} messages, {} groups",
+                sync.chats, sync.chats_total, sync.messages, sync.groups
+            )
+        }
+        Event::SyncChats(part) => format!("{} chats of a sync", part.chats.len()),
+        Event::SyncMessages(part) => {
+            format!("{} messages of a sync, of {}", part.messages.len(), part.chat_id.as_str())
+        }
+        Event::SyncGroups(part) => format!("{} groups of a sync", part.groups.len()),
         Event::CommandResult(result) => {
             let why =
                 result.error.as_ref().map(|error| format!(": {} – {}", error.code, error.message)).unwrap_or_default();

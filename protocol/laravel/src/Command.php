@@ -26,6 +26,10 @@ final class Command
 
     public const MAX_TEXT_CHARACTERS = 65_536;
 
+    public const MEDIA_KINDS = ['image', 'video', 'video_note', 'audio', 'voice', 'document', 'sticker'];
+
+    public const MAX_INLINE_BYTES = 65_536;
+
     /** @param array<string, mixed> $data */
     private function __construct(
         public readonly string $id,
@@ -86,6 +90,48 @@ final class Command
         $default = $lane === 'campaign' ? self::CAMPAIGN_LIFETIME_SECONDS : self::MESSAGE_LIFETIME_SECONDS;
 
         return self::make('message.send', $workspace, $session, $data, $metadata, $lane, self::seconds($validFor) ?? $default);
+    }
+
+    /**
+     * The content of a message that carries a file, by its address or by its key in the fleet's store.
+     *
+     * @return array{kind: string}
+     */
+    public static function media(string $kind, string $file, ?string $caption = null, ?string $filename = null, ?string $mime = null): array
+    {
+        $source = match (true) {
+            (bool) preg_match('~\Ahttps?://[^\s]+\z~i', $file) => ['url' => $file],
+            (bool) preg_match('~\Amedia/[1-9][0-9]*/[^\s]+\z~', $file) => ['object' => $file],
+            default => throw new InvalidCommand('a file is an address that begins with https://, or a key that begins with media/ and the workspace'),
+        };
+
+        return self::file($kind, $source, $caption, $filename, $mime);
+    }
+
+    /**
+     * The same for a file that is at hand.
+     *
+     * @return array{kind: string}
+     */
+    public static function inlineMedia(string $kind, string $bytes, ?string $caption = null, ?string $filename = null, ?string $mime = null): array
+    {
+        if ($bytes === '' || strlen($bytes) > self::MAX_INLINE_BYTES) {
+            throw new InvalidCommand('a file in a command has 1 to '.self::MAX_INLINE_BYTES.' bytes: larger ones go by an address or by the object store');
+        }
+
+        return self::file($kind, ['inline' => base64_encode($bytes)], $caption, $filename, $mime);
+    }
+
+    private static function file(string $kind, array $source, ?string $caption, ?string $filename, ?string $mime): array
+    {
+        if (! in_array($kind, self::MEDIA_KINDS, true)) {
+            throw new InvalidCommand("{$kind} is no kind of file: it is ".implode(', ', self::MEDIA_KINDS));
+        }
+        if ($caption !== null && ! in_array($kind, ['image', 'video', 'document'], true)) {
+            throw new InvalidCommand("{$kind} has no caption: only an image, a video and a document have one");
+        }
+
+        return ['kind' => $kind] + $source + array_filter(['mime' => $mime, 'filename' => $filename, 'caption' => $caption], fn ($value) => $value !== null);
     }
 
     /** A phone number as the fleet takes it: digits with the country code. */

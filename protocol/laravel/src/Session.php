@@ -94,6 +94,36 @@ final class Session
     }
 
     /**
+     * Sends a file.
+     *
+     * @param  'image'|'video'|'video_note'|'audio'|'voice'|'document'|'sticker'  $kind  as what its recipient gets it
+     * @param  string  $file  an address (`https://…`) that the fleet fetches when the message's turn has come, or the key of an
+     *                        object in the fleet's store (`media/<workspace>/…`), such as {@see Events\WhatsAppMessageMedia::object()} tells
+     * @param  string|null  $caption  the text below an image, a video or a document
+     * @param  string|null  $filename  what recipients of a document see
+     * @param  string|null  $mime  what the file is; the fleet looks, and refuses one that is something else
+     * @param  mixed  ...$options  ref, replyTo, lane, validFor of {@see self::send()}, by name
+     */
+    public function sendMedia(
+        string $to, string $kind, string $file, ?string $caption = null, ?string $filename = null, ?string $mime = null, mixed ...$options,
+    ): Command {
+        return $this->send($to, Command::media($kind, $file, $caption, $filename, $mime), ...$options);
+    }
+
+    /**
+     * Sends a file that is at hand, of {@see Command::MAX_INLINE_BYTES} at most.
+     *
+     * @param  string  $bytes  the file itself
+     *
+     * @see self::sendMedia() for the rest
+     */
+    public function sendMediaInline(
+        string $to, string $kind, string $bytes, ?string $caption = null, ?string $filename = null, ?string $mime = null, mixed ...$options,
+    ): Command {
+        return $this->send($to, Command::inlineMedia($kind, $bytes, $caption, $filename, $mime), ...$options);
+    }
+
+    /**
      * Sends a place on the map.
      *
      * @param  mixed  ...$options  ref, replyTo, lane, validFor of {@see self::send()}, by name
@@ -138,6 +168,21 @@ final class Session
     public function forward(string $to, string $message, mixed ...$options): Command
     {
         return $this->send($to, ['kind' => 'forward', 'message' => $message], ...$options);
+    }
+
+    /**
+     * Lets the session tell its past: {@see Events\WhatsAppSyncedChats}, {@see Events\WhatsAppSyncedMessages} and
+     * {@see Events\WhatsAppSyncedGroups}, and how far it has come by {@see Events\WhatsAppSyncProgress}. The result comes when it has
+     * begun. Messages go and come meanwhile. Another sync that goes on gives way to this one.
+     *
+     * @param  int|null  $chats  the most chats; null: all
+     * @param  int|null  $days  only chats in which something was written within so many days; null: however long ago
+     * @param  int  $messages  the newest messages of each chat
+     * @param  bool  $groups  whether groups come with those who are in them
+     */
+    public function sync(?int $chats = 500, ?int $days = 30, int $messages = 50, bool $groups = true): Command
+    {
+        return $this->control('session.sync', ['chats' => $chats, 'days' => $days, 'messages' => $messages, 'groups' => $groups]);
     }
 
     /**

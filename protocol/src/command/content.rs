@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
+use super::interactive::{Buttons, Choices};
 use super::media::{Media, MediaKind};
 use super::text::{Line, MessageText};
 use crate::id::{ChatId, ChatKind, MessageKey, PhoneNumber};
@@ -33,12 +34,16 @@ pub enum Content {
     VideoNote(Media),
     /// A piece of music or the like: MP3, AAC, MP4, AMR or Ogg.
     Audio(Media),
-    /// A voice message: Opus in an Ogg file.
+    /// A voice message: Opus in an Ogg file, or another sound that the worker makes one of where it has the means.
     Voice(Media),
     /// A file of any kind.
     Document(Media),
     /// A sticker: WebP.
     Sticker(Media),
+    /// A text with up to three buttons, from a Cloud API number.
+    Buttons(Buttons),
+    /// A text with a list to choose from, from a Cloud API number.
+    List(Choices),
 }
 
 /// Content of the kind `text`.
@@ -207,8 +212,8 @@ pub struct Forward {
     pub message: MessageKey,
 }
 
-/// Kinds that other software offers and a number of one's own cannot send so that they are seen.
-const REFUSED: [&str; 4] = ["buttons", "list", "template", "interactive"];
+/// Words of other software for what has other words here.
+const REFUSED: [&str; 2] = ["template", "interactive"];
 
 impl Content {
     /// The word in `kind`.
@@ -219,6 +224,8 @@ impl Content {
             Self::Contact(_) => "contact",
             Self::Poll(_) => "poll",
             Self::Forward(_) => "forward",
+            Self::Buttons(_) => "buttons",
+            Self::List(_) => "list",
             Self::Image(_)
             | Self::Video(_)
             | Self::VideoNote(_)
@@ -239,7 +246,13 @@ impl Content {
             Self::Voice(media) => (MediaKind::Voice, media),
             Self::Document(media) => (MediaKind::Document, media),
             Self::Sticker(media) => (MediaKind::Sticker, media),
-            Self::Text(_) | Self::Location(_) | Self::Contact(_) | Self::Poll(_) | Self::Forward(_) => return None,
+            Self::Text(_)
+            | Self::Location(_)
+            | Self::Contact(_)
+            | Self::Poll(_)
+            | Self::Forward(_)
+            | Self::Buttons(_)
+            | Self::List(_) => return None,
         })
     }
 
@@ -257,14 +270,16 @@ impl Content {
             "contact" => Self::Contact(Contacts::from_fields(data)?),
             "poll" => Self::Poll(Poll::from_fields(data)?),
             "forward" => Self::Forward(Forward { message: data.parsed("message")? }),
+            "buttons" => Self::Buttons(Buttons::from_fields(data)?),
+            "list" => Self::List(Choices::from_fields(data)?),
             kind if REFUSED.contains(&kind) => {
-                let why = "is a kind that WhatsApp shows reliably only when it comes from a business number of the Cloud \
-                           API; use a text or a poll";
+                let why = "is no kind: a template stands in the field template beside another kind, buttons and lists \
+                           are the kinds \"buttons\" and \"list\"";
                 return Err(data.invalid("kind", why));
             }
             _ => {
                 let why = "must be \"text\", \"location\", \"contact\", \"poll\", \"forward\", \"image\", \"video\", \
-                           \"video_note\", \"audio\", \"voice\", \"document\" or \"sticker\"";
+                           \"video_note\", \"audio\", \"voice\", \"document\", \"sticker\", \"buttons\" or \"list\"";
                 return Err(data.invalid("kind", why));
             }
         })

@@ -144,16 +144,20 @@ text_identifier!(MessageId);
 plain_debug!(MessageId);
 
 /// WhatsApp's key of one message, as events tell it: `true|false_<chat>_<id>`, in groups with `_<participant>` behind.
-/// `true` is an own message. `Debug` hides it.
+/// `true` is an own message. A message by the Cloud API has Meta's id in its place: `wamid.…`. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageKey(String);
 
 impl MessageKey {
     /// The accepted form.
-    pub const PATTERN: &'static str =
-        "^(true|false)_[0-9-]{1,40}@(c\\.us|lid|g\\.us)_[A-Za-z0-9.-]{1,128}(_[0-9:]{1,40}@(c\\.us|lid))?$";
+    pub const PATTERN: &'static str = "^((true|false)_[0-9-]{1,40}@(c\\.us|lid|g\\.us)_[A-Za-z0-9.-]{1,128}(_[0-9:]{1,40}@(c\\.us|lid))?|wamid\\.[A-Za-z0-9+/=_-]{1,240})$";
 
-    /// Whether it is a message of one's own.
+    /// Whether it is Meta's id of a message by the Cloud API.
+    pub fn is_metas(&self) -> bool {
+        self.0.starts_with("wamid.")
+    }
+
+    /// Whether it is a message of one's own, which Meta's ids do not say.
     pub fn is_own(&self) -> bool {
         self.0.starts_with("true_")
     }
@@ -165,6 +169,12 @@ impl MessageKey {
 
     fn check(text: &str) -> Result<Self, IdError> {
         const KIND: &str = "message key";
+        if let Some(id) = text.strip_prefix("wamid.") {
+            check_text(KIND, id, 240, "0-9A-Za-z+/=_-", |b| {
+                b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'_' | b'-')
+            })?;
+            return Ok(Self(text.to_owned()));
+        }
         check_text(KIND, text, 256, "0-9A-Za-z@._:-", |b| {
             b.is_ascii_alphanumeric() || matches!(b, b'@' | b'.' | b'_' | b':' | b'-')
         })?;
@@ -257,6 +267,9 @@ mod tests {
             let key: MessageKey = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((key.is_own(), key.chat()), (own, chat));
         }
+        let metas: MessageKey =
+            "wamid.HBgLMTY0NjcwNDM1OTUVAgARGBI1RjQyNUE3NDYxNkQ1OTU1AA==".parse().expect("Meta's id");
+        assert!(metas.is_metas() && !metas.is_own());
         for text in [
             "",
             "3EB009448147C432ACD440",
@@ -269,6 +282,9 @@ mod tests {
             "true_1@newsletter_AA",
             "true_1@lid_A A",
             "true_1@g.us_AA_2@g.us",
+            "wamid.",
+            "wamid.A B",
+            "wamid",
         ] {
             assert!(text.parse::<MessageKey>().is_err(), "{text}");
         }

@@ -341,8 +341,8 @@ fn misfilled_kinds() -> Vec<Case> {
     let refused = |name, kind: &str, rest: &str, path| field(name, "message.send", of(kind, rest), path);
     let many = |count: usize| vec![r#""4915112345678""#; count].join(",");
     vec![
-        refused("buttons, which people would not see", "buttons", r#","text":"x""#, "data.kind"),
-        refused("a list, which people would not see", "list", r#","text":"x""#, "data.kind"),
+        refused("a text above no buttons", "buttons", r#","text":"x""#, "data.buttons"),
+        refused("a list of nothing", "list", r#","text":"x","button":"y""#, "data.sections"),
         refused(
             "a mention of a group",
             "text",
@@ -496,6 +496,8 @@ fn misfilled_actions() -> Vec<Case> {
         refused("a link to a person", "group.invite", r#"{"group":"4915112345678"}"#, "data.group"),
         refused("nothing to set", "group.settings", r#"{"group":"120363012345678901@g.us"}"#, "data.subject"),
         refused("a person to leave", "group.leave", r#"{"group":"4915112345678"}"#, "data.group"),
+        refused("a sync of no chats", "session.sync", r#"{"chats":0}"#, "data.chats"),
+        refused("a sync of all days by a word", "session.sync", r#"{"days":"all"}"#, "data.days"),
         refused("a person as a group", "group.info", r#"{"group":"4915112345678"}"#, "data.group"),
     ]
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use wafleet_protocol::command::{
-    Action, Archive, AskGroup, Block, CampaignControl, CampaignPart, Card, CardDetails, ChangeParticipants, Check,
-    CloudWebhook, Command, Contacts, Content, CreateGroup, Degrees, Delete, Edit, Forward, GroupSettings, History,
-    InviteLink, LeaveGroup, ListChats, ListContacts, ListGroups, Location, Media, MessageSend, Mute, OptOut,
-    ParticipantChange, PasskeyAssertion, PasskeyResponse, PinChat, Poll, QuietHours, React, Recording, Route, Seen,
-    SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionProvider, SessionStart, SetPresence,
-    Star, Template, Text, Typing,
+    Action, Archive, AskGroup, Block, Button, Buttons, CampaignControl, CampaignPart, Card, CardDetails,
+    ChangeParticipants, Check, Choices, CloudWebhook, Command, Contacts, Content, CreateGroup, Degrees, Delete, Edit,
+    Forward, GroupSettings, History, InviteLink, LeaveGroup, ListChats, ListContacts, ListGroups, ListRow, ListSection,
+    Location, Media, MessageSend, Mute, OptOut, ParticipantChange, PasskeyAssertion, PasskeyResponse, PinChat, Poll,
+    QuietHours, React, Recording, Route, Seen, SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer,
+    SessionProvider, SessionStart, SessionSync, SetPresence, Star, Template, Text, Typing,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
@@ -19,7 +19,8 @@ use wafleet_protocol::event::{
     MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageSource, MessageWaiting, Outcome, Participant,
     ParticipantChanged, ParticipantsChanged, PasskeyDescriptor, PasskeyRequest, PastMessage, Place, PollVote,
     PresenceState, PresenceUpdate, Question, Quoted, Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage,
-    SessionCode, SessionPasskey, SessionQr, SessionStatus, SessionStatusChanged, Used, VisitingCard,
+    SessionCode, SessionPasskey, SessionQr, SessionStatus, SessionStatusChanged, SyncChats, SyncGroups, SyncMessages,
+    SyncProgress, SyncState, Used, VisitingCard,
 };
 use wafleet_protocol::id::{ChatId, CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
@@ -134,6 +135,14 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
     commands.extend(actions());
     commands.extend(limits());
     commands.extend(campaigns());
+    let everything = SessionSync { chats: None, days: None, messages: 0, groups: false };
+    commands.push(("session.sync", Command::SessionSync(SessionSync::default()), None));
+    commands.push(("session.sync-everything", Command::SessionSync(everything), None));
+    commands.extend(interactive().map(|(name, content)| {
+        let to = "4915187654321".parse().expect("a chat");
+        let reply_to = Some("wamid.HBgLMTY0NjcwNDM1OTUVAgARGBI1RjQyNUE3NDYxNkQ1OTU1".parse().expect("a key"));
+        (name, Command::MessageSend(MessageSend { reply_to, ..MessageSend::new(to, content) }), None)
+    }));
     commands
 }
 
@@ -290,6 +299,31 @@ fn contents() -> Vec<(&'static str, Command, Option<Metadata>)> {
         named.into_iter().map(|(name, message)| (name, Command::MessageSend(message), None)).collect();
     all.extend(media().map(|(name, content)| (name, Command::MessageSend(send(content)), None)));
     all
+}
+
+/// What a Cloud API number offers to choose from.
+fn interactive() -> [(&'static str, Content); 2] {
+    let button =
+        |id: &str, title: &str| Button { id: id.try_into().expect("an id"), title: title.try_into().expect("a title") };
+    let row = |id: &str, title: &str, description: Option<&str>| ListRow {
+        id: id.try_into().expect("an id"),
+        title: title.try_into().expect("a title"),
+        description: description.map(|text| text.try_into().expect("a line")),
+    };
+    let section = |title: &str, rows| ListSection { title: Some(title.try_into().expect("a title")), rows };
+    let text = || "Wann kommt ihr?".try_into().expect("a text");
+    let days = section("Woche", vec![row("mon", "Montag", Some("9 bis 17 Uhr")), row("tue", "Dienstag", None)]);
+    let sections = vec![days, section("Sonst", vec![row("no", "Gar nicht", None)])];
+    [
+        (
+            "message.send-buttons",
+            Content::Buttons(Buttons { text: text(), buttons: vec![button("yes", "Ja"), button("no", "Nein")] }),
+        ),
+        (
+            "message.send-list",
+            Content::List(Choices { text: text(), button: "Tage".try_into().expect("a title"), sections }),
+        ),
+    ]
 }
 
 /// `message.send` with every kind of medium and every way to name its file.
@@ -481,7 +515,14 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
         ),
     ];
     // These came later, and what was written once keeps its number.
-    let later = kinds().into_iter().chain(changes()).chain(pages()).chain(paces()).chain(groups()).chain(going());
+    let later = kinds()
+        .into_iter()
+        .chain(changes())
+        .chain(pages())
+        .chain(paces())
+        .chain(groups())
+        .chain(going())
+        .chain(syncs());
     let numbered = (1..).zip(events).chain((19..).zip(later));
     numbered.map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
 }
@@ -601,6 +642,35 @@ fn changes() -> Vec<(&'static str, Event)> {
             "command.result-contact",
             result("contact.check", Outcome::Succeeded, None, None, Some(ResultData::Contact(checked()))),
         ),
+    ]
+}
+
+/// A session's past, as a sync tells it.
+fn syncs() -> Vec<(&'static str, Event)> {
+    let sync_id = || command_id().to_string();
+    let progress = |state, chats| {
+        let (chats_total, started_at) = (120, at(1_795_000_000_000));
+        SyncProgress { sync_id: sync_id(), state, chats, chats_total, messages: 50 * chats, groups: 0, started_at }
+    };
+    let mut parts = (None, None, None);
+    for (_, event) in pages() {
+        let Event::CommandResult(result) = event else { continue };
+        match result.data {
+            Some(ResultData::Chats(page)) => parts.0 = Some(page.chats),
+            Some(ResultData::History(page)) => parts.1 = Some(page.messages),
+            Some(ResultData::Group(group)) => parts.2 = Some(group),
+            _ => {}
+        }
+    }
+    let (chats, messages, group) = (parts.0.expect("chats"), parts.1.expect("messages"), parts.2.expect("a group"));
+    let of_a_chat = SyncMessages { sync_id: sync_id(), chat_id: "987654321098765@lid".into(), messages };
+    vec![
+        ("sync.progress", Event::SyncProgress(progress(SyncState::Running, 50))),
+        ("sync.progress-done", Event::SyncProgress(progress(SyncState::Done, 120))),
+        ("sync.progress-superseded", Event::SyncProgress(progress(SyncState::Superseded, 50))),
+        ("sync.chats", Event::SyncChats(SyncChats { sync_id: sync_id(), chats })),
+        ("sync.messages", Event::SyncMessages(of_a_chat)),
+        ("sync.groups", Event::SyncGroups(SyncGroups { sync_id: sync_id(), groups: vec![group] })),
     ]
 }
 

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::state::{Accepted, Fault, State};
+use crate::state::{Accepted, Fault, State, Upload};
 
 /// Longest text that Meta takes, in characters.
 const TEXT_MAX: usize = 4096;
@@ -51,11 +51,27 @@ async fn media(
     if let Err((status, code)) = authorised(&state, &number, &headers) {
         return refusal(status, code);
     }
+    match state.lock().next_uploads.pop_front() {
+        Some(Fault::Refuse { status, code }) => return refusal(status, code),
+        Some(Fault::Gateway { status, .. }) => return gateway(status),
+        _ => {}
+    }
     let multipart = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/"));
     if !multipart || body.is_empty() {
         return refusal(400, 100);
     }
-    closing(StatusCode::OK, &json!({ "id": "4490709327384033" }))
+    // The part's own type follows the form's fields; the file is in there as it is.
+    let text = String::from_utf8_lossy(&body);
+    let field = |name: &str| {
+        let (_, rest) = text.split_once(&format!("name=\"{name}\""))?;
+        Some(rest.split_once("\r\n\r\n")?.1.split_once("\r\n")?.0.to_owned())
+    };
+    let (Some(mime), Some("whatsapp")) = (field("type"), field("messaging_product").as_deref()) else {
+        return refusal(400, 100);
+    };
+    let id = format!("449070932738{:04}", state.lock().uploads.len());
+    state.lock().uploads.push(Upload { id: id.clone(), mime, body: body.to_vec() });
+    closing(StatusCode::OK, &json!({ "id": id }))
 }
 
 async fn messages(
@@ -109,7 +125,9 @@ fn check(state: &State, request: &Value) -> Result<(), i64> {
     let to = request["to"].as_str().filter(|to| to.bytes().all(|byte| byte.is_ascii_digit()) && to.len() >= 5);
     let kind = request["type"].as_str();
     let (Some(_), Some(kind)) = (to, kind) else { return Err(100) };
-    if request["messaging_product"] != "whatsapp" || !request[kind].is_object() {
+    if request["messaging_product"] != "whatsapp"
+        || !(request[kind].is_object() || kind == "contacts" && request[kind].is_array())
+    {
         return Err(100);
     }
     match kind {
@@ -123,7 +141,12 @@ fn check(state: &State, request: &Value) -> Result<(), i64> {
             let language = template["language"]["code"].as_str().unwrap_or_default().to_owned();
             if state.lock().templates.contains(&(name, language)) { Ok(()) } else { Err(132_001) }
         }
-        "image" | "video" | "audio" | "document" | "sticker" | "interactive" | "location" | "reaction" => Ok(()),
+        "image" | "video" | "audio" | "document" | "sticker" => {
+            let (id, link) = (request[kind]["id"].as_str(), request[kind]["link"].as_str());
+            let is_known = id.is_some_and(|id| state.lock().uploads.iter().any(|upload| upload.id == id));
+            if is_known || link.is_some() { Ok(()) } else { Err(131_053) }
+        }
+        "contacts" | "interactive" | "location" | "reaction" => Ok(()),
         _ => Err(131_051),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-pub use state::{Accepted, Fault};
+pub use state::{Accepted, Fault, Upload};
 
 use listener::Door;
 use state::State;
@@ -50,6 +50,16 @@ impl Graph {
     /// The next request of a message meets this fault; several are met one after the other.
     pub fn next(&self, fault: Fault) {
         self.state.lock().next.push_back(fault);
+    }
+
+    /// The next upload meets this fault: a refusal or a gateway.
+    pub fn next_upload(&self, fault: Fault) {
+        self.state.lock().next_uploads.push_back(fault);
+    }
+
+    /// Everything that was uploaded so far.
+    pub fn uploads(&self) -> Vec<Upload> {
+        self.state.lock().uploads.clone()
     }
 
     /// Every request of a message meets this fault, until further notice.

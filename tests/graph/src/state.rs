@@ -55,6 +55,29 @@ impl Accepted {
     }
 }
 
+/// A file that was uploaded.
+#[derive(Clone, PartialEq)]
+pub struct Upload {
+    /// Its id.
+    pub id: String,
+    /// The type it was said to have.
+    pub mime: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Upload {
+    /// Whether these bytes are in it.
+    pub fn holds(&self, file: &[u8]) -> bool {
+        self.body.windows(file.len()).any(|window| window == file)
+    }
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload").field("id", &self.id).field("mime", &self.mime).finish_non_exhaustive()
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct State(Mutex<Inner>);
 
@@ -63,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) numbers: BTreeMap<String, String>,
     pub(crate) templates: BTreeSet<(String, String)>,
     pub(crate) next: VecDeque<Fault>,
+    pub(crate) next_uploads: VecDeque<Fault>,
+    pub(crate) uploads: Vec<Upload>,
     pub(crate) always: Option<Fault>,
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) requests: usize,

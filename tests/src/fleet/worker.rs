@@ -47,6 +47,7 @@ impl WorkerBuilder {
             ("WAFLEET_RUNTIME_DIR", runtime.display().to_string()),
             ("WAFLEET_EVENT_SPOOL_DIR", fleet.scratch().join("events").display().to_string()),
             ("WAFLEET_MEDIA_DIR", fleet.scratch().join("media").display().to_string()),
+            ("WAFLEET_SYNC_AFTER_LINKING", "off".to_owned()),
             ("WAFLEET_WORKER_ID", name.to_owned()),
             ("WAFLEET_CHROMIUM_SANDBOX", sandbox.to_owned()),
             // Tests send as fast as they can, all to people they never wrote to; those about pacing set their own.

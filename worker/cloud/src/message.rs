@@ -53,6 +53,11 @@ pub enum Body {
         /// The sections.
         sections: Vec<Section>,
     },
+    /// People with their phone numbers.
+    Contacts {
+        /// Name and number in digits of each.
+        people: Vec<(String, String)>,
+    },
     /// A place on the map.
     Location {
         /// Degrees north.
@@ -93,6 +98,8 @@ pub enum MediaKind {
     Video,
     /// AAC, AMR, MP3, MP4 or Ogg with Opus.
     Audio,
+    /// Ogg with Opus, shown as a voice message.
+    Voice,
     /// Anything.
     Document,
     /// WebP.
@@ -122,7 +129,7 @@ impl MediaKind {
         match self {
             Self::Image => "image",
             Self::Video => "video",
-            Self::Audio => "audio",
+            Self::Audio | Self::Voice => "audio",
             Self::Document => "document",
             Self::Sticker => "sticker",
         }
@@ -179,7 +186,10 @@ impl Body {
                     Source::Link(link) => ("link", link),
                 };
                 medium.insert(name.to_owned(), value.as_str().into());
-                let captioned = !matches!(kind, MediaKind::Audio | MediaKind::Sticker);
+                let captioned = !matches!(kind, MediaKind::Audio | MediaKind::Voice | MediaKind::Sticker);
+                if *kind == MediaKind::Voice {
+                    medium.insert("voice".to_owned(), true.into());
+                }
                 if let Some(caption) = caption.as_deref().filter(|_| captioned) {
                     medium.insert("caption".to_owned(), caption.into());
                 }
@@ -200,6 +210,17 @@ impl Body {
                 let sections: Vec<_> = sections.iter().map(Section::to_json).collect();
                 let action = json!({ "button": button, "sections": sections });
                 ("interactive", json!({ "type": "list", "body": { "text": text }, "action": action }))
+            }
+            Self::Contacts { people } => {
+                let person = |(name, phone): &(String, String)| {
+                    // Meta wants one name more than the one that is shown.
+                    let first = name.split_whitespace().next().unwrap_or(name);
+                    json!({
+                        "name": { "formatted_name": name, "first_name": first },
+                        "phones": [{ "phone": format!("+{phone}"), "type": "CELL", "wa_id": phone }],
+                    })
+                };
+                ("contacts", people.iter().map(person).collect())
             }
             Self::Location { latitude, longitude, name, address } => {
                 let mut place = json!({ "latitude": latitude, "longitude": longitude });

@@ -101,17 +101,27 @@ impl Limits {
         Ok(Duration::from_secs(secs))
     }
 
-    /// Somebody has written to a number, and so long of the 24 hours is left.
+    /// Somebody has written this message to a number, and so long of the 24 hours is left.
     ///
     /// # Errors
     /// Redis is away.
-    pub(crate) async fn heard(&self, number: &str, from: &str, left: Duration) -> Result<(), RedisError> {
+    pub(crate) async fn heard(
+        &self,
+        number: &str,
+        from: &str,
+        message_id: &str,
+        left: Duration,
+    ) -> Result<(), RedisError> {
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(0);
         let key = self.key("window", number, Some(from));
         // An older webhook that comes late does not shorten what a newer one opened.
         let open_ms: i64 = self.redis.clone().pttl(&key).await?;
+        if left_ms > 0 {
+            let of_message = self.key("message", number, Some(message_id));
+            let () = self.redis.clone().pset_ex(&of_message, from, left_ms).await?;
+        }
         if left_ms > 0 && u64::try_from(open_ms).unwrap_or(0) < left_ms {
-            let () = self.redis.clone().pset_ex(&key, 1, left_ms).await?;
+            let () = self.redis.clone().pset_ex(&key, message_id, left_ms).await?;
         }
         Ok(())
     }
@@ -122,6 +132,23 @@ impl Limits {
     /// Redis is away.
     pub(crate) async fn is_open(&self, number: &str, recipient: &str) -> Result<bool, RedisError> {
         Ok(self.redis.clone().exists(self.key("window", number, Some(recipient))).await?)
+    }
+
+    /// The newest message of somebody who has written within 24 hours.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub(crate) async fn last_of(&self, number: &str, from: &str) -> Result<Option<String>, RedisError> {
+        let id: Option<String> = self.redis.clone().get(self.key("window", number, Some(from))).await?;
+        Ok(id.filter(|id| id.starts_with("wamid.")))
+    }
+
+    /// Who wrote a message that came in within 24 hours.
+    ///
+    /// # Errors
+    /// Redis is away.
+    pub(crate) async fn writer_of(&self, number: &str, message_id: &str) -> Result<Option<String>, RedisError> {
+        Ok(self.redis.clone().get(self.key("message", number, Some(message_id))).await?)
     }
 
     fn key(&self, what: &str, number: &str, recipient: Option<&str>) -> String {

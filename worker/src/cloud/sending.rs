@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wafleet_cloud::client::Accepted;
 use wafleet_cloud::fault::{Fault, Reason, Verdict, Wait};
-use wafleet_cloud::message::{Body, Outgoing};
+use wafleet_cloud::message::{Body, MediaKind, Outgoing};
 use wafleet_protocol::command::MessageSend;
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
@@ -23,6 +23,7 @@ use crate::events::EventSink;
 use crate::intake::{IntakeError, Order};
 use crate::lease::Lease;
 use crate::logging::chain;
+use crate::media::{self, Fetched};
 use crate::settle::Outcome;
 use crate::world::{World, unix_secs};
 
@@ -68,9 +69,10 @@ impl Way<'_> {
         if order.attempted {
             return self.earlier(order, &phone).await;
         }
-        let body = match self.body(message).await {
+        // Before anything is recorded: a file that cannot be had is no message that may have gone out.
+        let body = match self.body(order, message).await {
             Ok(body) => body,
-            Err(why) => return Ok(Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why))),
+            Err(outcome) => return Ok(outcome),
         };
         if let Some(until) = self.wait_for_the_limits(&phone).await {
             let error = CommandError::new(ErrorCode::RateLimited, "the limits of the Cloud API number are used up");
@@ -91,7 +93,12 @@ impl Way<'_> {
         }
         order.attempted = true;
         let (kind, text) = described(&body);
-        let outgoing = Outgoing::new(phone.as_str(), body, &order.record.command_id);
+        let mut outgoing = Outgoing::new(phone.as_str(), body, &order.record.command_id);
+        // A key of the browser's means nothing to Meta: a reply that fails over goes without what it answers.
+        let quoted = message.reply_to.as_ref().filter(|key| key.is_metas());
+        if let Some(key) = quoted {
+            outgoing = outgoing.in_reply_to(key.as_str());
+        }
         // Asked last, right before the one thing that cannot be taken back.
         if self.lease.prove().is_err() {
             self.world.database.nothing_went_out(&order.record, self.lease.fence()).await?;
@@ -115,15 +122,71 @@ impl Way<'_> {
         Timestamp::from_unix_secs(until.div_ceil(1000))
     }
 
-    async fn body(&self, message: &MessageSend) -> Result<Body, &'static str> {
-        let Some(template) = &message.route.template else { return content::of_content(&message.content) };
+    async fn body(&self, order: &Order, message: &MessageSend) -> Result<Body, Outcome> {
+        let Some(template) = &message.route.template else { return self.content(order, message).await };
         let known = match message.to.phone() {
             Some(phone) => self.world.cloud.limits.is_open(&self.number.number_id, phone.as_str()).await,
             None => Ok(false),
         };
-        match content::of_content(&message.content) {
-            Ok(body) if known.unwrap_or(false) => Ok(body),
-            _ => Ok(content::of_template(template)),
+        if known.unwrap_or(false)
+            && let Ok(body) = self.content(order, message).await
+        {
+            return Ok(body);
+        }
+        Ok(content::of_template(template))
+    }
+
+    /// The content, its file uploaded.
+    async fn content(&self, order: &Order, message: &MessageSend) -> Result<Body, Outcome> {
+        let failed = |code, why: &str| Outcome::Failed(CommandError::new(code, why));
+        let Some((kind, medium)) = message.content.media() else {
+            return content::of_content(&message.content).map_err(|why| failed(ErrorCode::ProviderUnavailable, why));
+        };
+        content::kind_of(kind, "").map_err(|why| failed(ErrorCode::ProviderUnavailable, why))?;
+        let (config, workspace) = (&self.world.config, order.verified.workspace.get());
+        let fetched = media::fetch(&config.media, self.world.objects.as_deref(), workspace, kind, medium).await;
+        let Fetched { file, mime, size } = fetched.map_err(|error| {
+            self.world.counters.count("media.not_fetched", kind.as_str());
+            tracing::warn!(kind = kind.as_str(), error = %chain(&error), "the file of a message was not fetched");
+            error.outcome()
+        })?;
+        let (kind, most) = content::kind_of(kind, &mime).map_err(|why| failed(ErrorCode::MediaRefused, why))?;
+        if size > most {
+            return Err(failed(ErrorCode::MediaRefused, "the file is larger than the Cloud API takes"));
+        }
+        let bytes = tokio::fs::read(file.path()).await.map_err(|error| {
+            tracing::error!(%error, "a fetched file could not be read");
+            Outcome::Retry(CommandError::new(ErrorCode::MediaUnavailable, "the fetched file could not be read"))
+        })?;
+        let caller = self.world.cloud.caller(self.number).map_err(|error| {
+            tracing::error!(error = %chain(&error), "the token of a Cloud API number cannot be used");
+            let error = CommandError::new(ErrorCode::CredentialsRefused, "the number's token cannot be read");
+            Outcome::Deferred(error, self.in_(Duration::from_secs(60)))
+        })?;
+        let filename = medium.filename.as_ref().map_or("file", |name| name.as_str());
+        // Meta wants the type without what stands behind it, but for Opus.
+        let uploaded = self.world.cloud.graph.upload(&caller.token, &caller.number, &mime, filename, bytes).await;
+        match uploaded {
+            Ok(id) => Ok(content::of_upload(kind, id, medium)),
+            // Nothing was sent, so whatever it was may be tried again, unless Meta will not have the file.
+            Err(fault) => {
+                tracing::warn!(provider_code = fault.code, trace = fault.trace, "{fault}");
+                let refused = matches!(fault.verdict, Verdict::Failed(_));
+                let code = if refused { ErrorCode::MediaRefused } else { ErrorCode::MediaUnavailable };
+                let error = CommandError::new(code, "Meta did not take the file");
+                let error = match &fault.code {
+                    Some(provider_code) => error.with_provider_code(provider_code),
+                    None => error,
+                };
+                Err(match fault.verdict {
+                    Verdict::Failed(_) => Outcome::Failed(error),
+                    Verdict::Defer { after, .. } => Outcome::Deferred(
+                        CommandError { class: ErrorCode::RateLimited.class(), code: ErrorCode::RateLimited, ..error },
+                        self.in_(after),
+                    ),
+                    Verdict::Retry | Verdict::Unknown => Outcome::Retry(error),
+                })
+            }
         }
     }
 
@@ -185,8 +248,8 @@ impl Way<'_> {
                 kind: kind.to_owned(),
                 text: text.map(Personal::from),
                 timestamp: sent.timestamp,
-                has_media: false,
-                quoted_id: None,
+                has_media: message.content.media().is_some(),
+                quoted_id: message.reply_to.as_ref().filter(|key| key.is_metas()).map(ToString::to_string),
                 notify_name: None,
                 location: None,
                 contacts: Vec::new(),
@@ -270,10 +333,23 @@ fn described(body: &Body) -> (&'static str, Option<String>) {
     match body {
         Body::Text { text, .. } => ("chat", Some(text.clone())),
         Body::Template(_) => ("template", None),
-        Body::Media { caption, .. } => ("media", caption.clone()),
+        Body::Media { kind, caption, .. } => (word_of(*kind), caption.clone()),
+        Body::Contacts { .. } => ("vcard", None),
         Body::Buttons { text, .. } | Body::List { text, .. } => ("interactive", Some(text.clone())),
         Body::Location { .. } => ("location", None),
         Body::Reaction { .. } => ("reaction", None),
+    }
+}
+
+/// The browser's words for kinds of media, which events go by.
+fn word_of(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Image => "image",
+        MediaKind::Video => "video",
+        MediaKind::Audio => "audio",
+        MediaKind::Voice => "ptt",
+        MediaKind::Document => "document",
+        MediaKind::Sticker => "sticker",
     }
 }
 

@@ -168,7 +168,8 @@ fn error_code(reason: Reason) -> ErrorCode {
 
 async fn received(world: &World, sink: &EventSink, session: &SessionId, message: &Incoming) -> Result<(), IntakeError> {
     let age = Duration::from_secs(world.clock.unix_secs().saturating_sub(message.at));
-    if let Err(error) = world.cloud.limits.heard(&message.number, &message.from, WINDOW.saturating_sub(age)).await {
+    let left = WINDOW.saturating_sub(age);
+    if let Err(error) = world.cloud.limits.heard(&message.number, &message.from, &message.message_id, left).await {
         // Without it a template is needed, which is the safe side.
         tracing::warn!(error = %chain(&error), "that free messages may go to somebody is not remembered");
     }

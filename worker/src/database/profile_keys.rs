@@ -196,6 +196,7 @@ impl Database {
         for delete in [
             "DELETE FROM wafleet_contacts WHERE session_id = ?",
             "DELETE FROM wafleet_campaign_contacts WHERE session_id = ?",
+            "DELETE FROM wafleet_syncs WHERE session_id = ?",
         ] {
             sqlx::query(delete).bind(session_id).execute(&mut *transaction).await?;
         }

@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
+use wafleet_protocol::event::SessionStatus;
 
 use super::{Database, DatabaseError};
 
@@ -252,6 +253,11 @@ impl Database {
             .await?;
         if done.rows_affected() == 0 {
             return Ok(false);
+        }
+        if write.status == SessionStatus::LoggedOut.as_str() {
+            // Whoever links next begins anew.
+            let forget = "DELETE FROM wafleet_syncs WHERE session_id = ? AND fence <= ?";
+            self.execute(|| sqlx::query(forget).bind(write.session_id).bind(write.fence)).await?;
         }
         let host = "UPDATE whatsapp_sessions SET status = ?, phone_number = COALESCE(?, phone_number), health_score = ?, \
                     qr_code = IF(? = 'qr_required', qr_code, NULL), \

@@ -44,6 +44,22 @@ pub(super) fn type_of(
     Ok(is.to_owned())
 }
 
+/// Whether a file is a voice message already, by its first bytes.
+pub(super) fn is_voice(head: &[u8]) -> bool {
+    sniff(head) == Some(OPUS)
+}
+
+/// Refuses a file that is something else than its sender says.
+pub(super) fn is_as_declared(declared: Option<&str>, head: &[u8]) -> Result<(), MediaError> {
+    let found = sniff(head).map(|found| found.split(';').next().unwrap_or(found));
+    match found {
+        Some(found) if !fits(declared, found) => {
+            Err(refused(format!("the file is {found}, and not what the command says it is")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Any file, as long as nobody is deceived about what it is: least of all by an error page in a document's place.
 fn document(declared: Option<&str>, told: Option<&str>, found: Option<&str>) -> Result<String, MediaError> {
     let Some(said) = declared.or(told.filter(|told| *told != UNKNOWN)) else {

@@ -103,13 +103,7 @@ fn data(action: &Action, answer: Value) -> Result<Option<ResultData>, serde_json
             Some(ResultData::Contact(ContactChecked { on_whatsapp, phone, lid, business }))
         }
         Action::ListChats(_) => Some(ResultData::Chats(serde_json::from_value(answer)?)),
-        Action::History(_) => {
-            let HistoryAnswer { messages, cursor } = serde_json::from_value(answer)?;
-            let past =
-                |message: &PageMessage| PastMessage { message: telling::plain(message), from_me: message.from_me };
-            let messages = messages.iter().map(past).collect();
-            Some(ResultData::History(HistoryPage { messages, cursor: cursor.map(Personal::from) }))
-        }
+        Action::History(_) => Some(ResultData::History(history_page(answer)?)),
         Action::ListContacts(_) => Some(ResultData::Contacts(serde_json::from_value(answer)?)),
         Action::ListGroups(_) => Some(ResultData::Groups(serde_json::from_value(answer)?)),
         Action::GroupInfo(_) => Some(ResultData::Group(serde_json::from_value(answer)?)),
@@ -131,6 +125,16 @@ fn data(action: &Action, answer: Value) -> Result<Option<ResultData>, serde_json
         | Action::LeaveGroup(_)
         | Action::Block(_) => None,
     })
+}
+
+/// A page of a chat's messages, as the page answers it.
+///
+/// # Errors
+/// It has another shape.
+pub(super) fn history_page(answer: Value) -> Result<HistoryPage, serde_json::Error> {
+    let HistoryAnswer { messages, cursor } = serde_json::from_value(answer)?;
+    let past = |message: &PageMessage| PastMessage { message: telling::plain(message), from_me: message.from_me };
+    Ok(HistoryPage { messages: messages.iter().map(past).collect(), cursor: cursor.map(Personal::from) })
 }
 
 fn refused(answer: &CallError) -> Outcome {

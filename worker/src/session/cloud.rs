@@ -227,6 +227,7 @@ impl CloudActor {
             | Follow::StillLinked
             | Follow::LoggedOut
             | Follow::PasskeyAnswered
+            | Follow::Sync
             | Follow::PairingPhone(_) => {}
         }
         self.leaving.take().map(Request::end)

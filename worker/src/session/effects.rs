@@ -76,6 +76,7 @@ impl SessionActor {
             Effect::Offline => {
                 self.lanes.offline(); // closes their channels: what they held goes back in order
                 self.stop_receiving();
+                self.syncing = None; // dropping it ends it; whoever is online next goes on
                 self.went_away();
             }
             Effect::StopWanting => {

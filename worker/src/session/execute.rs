@@ -8,10 +8,12 @@ use futures::FutureExt;
 use lapin::message::Delivery;
 use serde_json::json;
 use wafleet_browser::{CallError, Page};
-use wafleet_protocol::command::{Command, SessionLinkCode, SessionMove, SessionPasskeyAnswer};
+use wafleet_protocol::command::{Command, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionSync};
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, ResultData, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{PhoneNumber, SessionId, WorkspaceId};
+use wafleet_protocol::metadata::Metadata;
+use wafleet_protocol::provider::Provider;
 
 use super::acting;
 use super::choosing::Chosen;
@@ -19,8 +21,10 @@ use super::hearing::session_code;
 use super::lanes::Tier;
 use super::pace::Pace;
 use super::provider::Sending;
+use super::syncing;
 use crate::campaign;
 use crate::cloud::webhook;
+use crate::database::NewSync;
 use crate::events::EventSink;
 use crate::intake::{self, Begun, Examined, IntakeError, Order, Place};
 use crate::lease::Lease;
@@ -77,6 +81,8 @@ pub(super) enum Follow {
     PairingPhone(PhoneNumber),
     /// The page has the answer to its request for a passkey.
     PasskeyAnswered,
+    /// A sync has begun.
+    Sync,
 }
 
 impl Job {
@@ -127,6 +133,11 @@ impl Job {
                 webhook::take(&self.world, &self.sink, self.workspace, &self.session, &webhook).await?,
                 Follow::Nothing,
             ),
+            Command::SessionSync(_) if !self.browser => {
+                let why = "a Cloud API number has no past to tell: Meta keeps none";
+                (Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why)), Follow::Nothing)
+            }
+            Command::SessionSync(wanted) => self.sync(&order, wanted).await?,
             Command::SessionLinkCode(_) | Command::SessionPasskeyAnswer(_) | Command::SessionLogout
                 if !self.browser =>
             {
@@ -138,9 +149,9 @@ impl Job {
                 let error = CommandError::new(ErrorCode::Expired, "the command expired before it was carried out");
                 (Outcome::Failed(error), Follow::Nothing)
             }
-            Command::Action(_) if !self.browser => {
-                let why = "only a session with a browser can do this; a Cloud API number sends messages";
-                (Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why)), Follow::Nothing)
+            Command::Action(action) if !self.browser => {
+                order.provider = Some(Provider::Cloud);
+                (self.act_by_cloud(&order, &action).await?, Follow::Nothing)
             }
             Command::Action(action) => match &self.page {
                 Some(page) if self.online && action.happens_once() => {
@@ -241,6 +252,25 @@ impl Job {
                 Outcome::Failed(CommandError::new(ErrorCode::NotTaken, message))
             }
         })
+    }
+
+    /// Begins a sync, in the place of one that goes on.
+    async fn sync(&self, order: &Order, wanted: SessionSync) -> Result<(Outcome, Follow), IntakeError> {
+        let (database, session) = (&self.world.database, self.session.as_str());
+        let sync_id = order.record.command_id.as_str();
+        if let Some(running) = database.running_sync(session).await?.filter(|running| running.sync_id != sync_id) {
+            syncing::superseded(&self.sink, &self.session, &running).await?;
+        }
+        let new = NewSync {
+            workspace_id: self.workspace.get(),
+            session_id: session,
+            sync_id,
+            by_command: true,
+            metadata: order.metadata.as_ref().map(Metadata::as_str),
+            wanted,
+        };
+        let begun = database.begin_sync(&new, self.lease.fence()).await?;
+        Ok(if begun { (Outcome::Succeeded(None), Follow::Sync) } else { (Outcome::Wait, Follow::Nothing) })
     }
 
     async fn link_code(&self, wanted: SessionLinkCode) -> (Outcome, Follow) {

@@ -12,6 +12,7 @@ use wafleet_protocol::id::{CommandId, EventId, PhoneNumber, SessionId};
 use wafleet_protocol::timestamp::Timestamp;
 
 use super::state::Input;
+use super::syncing::Syncer;
 use super::telling::{self, Origin};
 use super::{Happening, SessionActor};
 use crate::broker::outbox::Room;
@@ -219,7 +220,11 @@ impl SessionActor {
         match missed.messages.last().filter(|_| missed.more) {
             Some(last) => self.read_page(missed.reading, last.timestamp, Some(last.key.clone()), Duration::ZERO),
             // Confirms come in order: when this one is due, everything before it is confirmed.
-            None => self.confirms.push_back(Box::pin(std::future::ready(Confirmed::Reading(missed.reading)))),
+            None => {
+                self.confirms.push_back(Box::pin(std::future::ready(Confirmed::Reading(missed.reading))));
+                // What is new comes before what is past.
+                self.tell_the_past();
+            }
         }
     }
 
@@ -426,6 +431,22 @@ impl SessionActor {
     /// What was under way is begun anew by whoever is online next.
     pub(super) fn stop_receiving(&mut self) {
         self.receiving = None; // dropping it ends it
+    }
+
+    /// Goes on with the session's sync, or begins the first one after linking, as long as this page is connected.
+    fn tell_the_past(&mut self) {
+        let Some(live) = self.live.as_ref().filter(|_| self.state.is_online()) else { return };
+        let syncer = Syncer {
+            world: self.world.clone(),
+            sink: Arc::clone(&self.sink),
+            lease: self.lease.clone(),
+            workspace: self.workspace,
+            session: self.session.clone(),
+            page: live.page(),
+            activity: self.activity.subscribe(),
+            news: Arc::clone(&self.sync_news),
+        };
+        self.syncing = Some(AbortOnDropHandle::new(tokio::spawn(syncer.run())));
     }
 
     /// Tells how far an own message has come, and settles a command whose end was not known.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wafleet_protocol::command::MessageSend;
+use wafleet_protocol::command::{Action, Content, MessageSend};
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::CommandError;
 use wafleet_protocol::provider::{Provider, ProviderChoice};
@@ -90,6 +90,21 @@ impl Job {
         }
     }
 
+    /// Does what a session without a browser is asked to do besides sending.
+    ///
+    /// # Errors
+    /// [`IntakeError`]: the delivery is still unacknowledged.
+    pub(super) async fn act_by_cloud(&self, order: &Order, action: &Action) -> Result<Outcome, IntakeError> {
+        let binding = self.world.database.cloud_binding(self.workspace.get(), self.session.as_str()).await?;
+        Ok(match &binding {
+            Some(binding) => self.way(binding).act(action, &order.record.command_id).await,
+            None => {
+                let why = "the session has no Cloud API number any more";
+                Outcome::Failed(CommandError::new(ErrorCode::ProviderUnavailable, why))
+            }
+        })
+    }
+
     fn way<'a>(&'a self, binding: &'a Binding) -> Way<'a> {
         Way { world: &self.world, lease: &self.lease, sink: &self.sink, number: &binding.number }
     }
@@ -124,6 +139,11 @@ impl Job {
         helper: Option<&Way<'_>>,
     ) -> Result<Sending, IntakeError> {
         order.provider = Some(Provider::Web);
+        if matches!(message.content, Content::Buttons(_) | Content::List(_)) {
+            let why = "WhatsApp shows buttons and lists reliably only when they come from a business number of the Cloud API; \
+                       use a text or a poll";
+            return Ok(Sending::Ended(Outcome::Failed(CommandError::new(ErrorCode::NotAllowed, why))));
+        }
         let Some(page) = &self.page else { return Ok(Sending::Waits(Follow::ReopenLane)) };
         if order.late {
             return Ok(Sending::Ended(sending::look_up(page, order, message).await));

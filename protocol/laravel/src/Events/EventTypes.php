@@ -26,6 +26,10 @@ final class EventTypes
         'group.participants' => WhatsAppGroupParticipantsChanged::class,
         'group.update' => WhatsAppGroupUpdated::class,
         'campaign.progress' => WhatsAppCampaignProgress::class,
+        'sync.progress' => WhatsAppSyncProgress::class,
+        'sync.chats' => WhatsAppSyncedChats::class,
+        'sync.messages' => WhatsAppSyncedMessages::class,
+        'sync.groups' => WhatsAppSyncedGroups::class,
         'command.result' => WhatsAppCommandFinished::class,
         'runtime.incompatible' => WhatsAppRuntimeIncompatible::class,
     ];

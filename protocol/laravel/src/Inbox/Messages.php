@@ -12,7 +12,7 @@ use Wafleet\Laravel\Command;
 final class Messages
 {
     /** From a kind of `message.send` to WhatsApp's own word, which `message.sent` tells. What is passed on has the kind of the original, told then. */
-    private const KINDS = ['text' => 'chat', 'contact' => 'vcard', 'poll' => 'poll_creation'];
+    private const KINDS = ['text' => 'chat', 'contact' => 'vcard', 'poll' => 'poll_creation', 'voice' => 'ptt', 'video_note' => 'ptv'];
 
     /** Results that nothing follows. */
     private const LAST_WORDS = ['succeeded', 'failed'];

@@ -42,6 +42,10 @@ final class ConsumeTest extends TestCase
             'group.participants' => Events\WhatsAppGroupParticipantsChanged::class,
             'group.update' => Events\WhatsAppGroupUpdated::class,
             'campaign.progress' => Events\WhatsAppCampaignProgress::class,
+            'sync.progress' => Events\WhatsAppSyncProgress::class,
+            'sync.chats' => Events\WhatsAppSyncedChats::class,
+            'sync.messages' => Events\WhatsAppSyncedMessages::class,
+            'sync.groups' => Events\WhatsAppSyncedGroups::class,
             'session.passkey' => Events\WhatsAppPasskeyRequested::class,
             'session.qr' => Events\WhatsAppQRGenerated::class, 'session.status' => Events\WhatsAppSessionStatusChanged::class,
         ];

@@ -58,6 +58,9 @@ final class PublishTest extends TestCase
         $session->forward('12345', $key);
         $session->answerPasskey('r-1', ['id' => 'AAAA', 'rawId' => 'AAAA', 'type' => 'public-key', 'response' => ['signature' => 'AAAA', 'userHandle' => null], 'clientExtensionResults' => []]);
         $session->answerPasskey('r-2', null);
+        $session->sendMedia('12345', 'document', 'https://shop.example.com/offer.pdf', 'Unser Angebot', 'Angebot.pdf', replyTo: $key, lane: 'high');
+        $session->sendMediaInline('12345', 'sticker', 'RIFF');
+        $session->sync(chats: null, messages: 10);
         $commands = $this->fleet->commands();
         $this->assertEqualsCanonicalizing([
             ['to' => '12345', 'kind' => 'text', 'text' => 'Hallo @67890', 'mentions' => ['67890'], 'reply_to' => $key],
@@ -67,9 +70,12 @@ final class PublishTest extends TestCase
             ['to' => '12345', 'kind' => 'forward', 'message' => $key],
             ['request_id' => 'r-1', 'assertion' => ['id' => 'AAAA', 'rawId' => 'AAAA', 'type' => 'public-key', 'response' => ['signature' => 'AAAA', 'userHandle' => null]]],
             ['request_id' => 'r-2', 'assertion' => null],
+            ['to' => '12345', 'kind' => 'document', 'url' => 'https://shop.example.com/offer.pdf', 'filename' => 'Angebot.pdf', 'caption' => 'Unser Angebot', 'reply_to' => $key],
+            ['to' => '12345', 'kind' => 'sticker', 'inline' => 'UklGRg=='],
+            ['chats' => null, 'days' => 30, 'messages' => 10, 'groups' => true],
         ], array_column(array_column($commands, 'command'), 'data'));
         $kinds = WhatsAppMessage::orderBy('id')->pluck('kind')->all();
-        $this->assertSame(['chat', 'location', 'vcard', 'poll_creation', 'forward'], $kinds);
+        $this->assertSame(['chat', 'location', 'vcard', 'poll_creation', 'forward', 'document', 'sticker'], $kinds);
     }
 
     public function test_nobody_guesses_a_workspace(): void

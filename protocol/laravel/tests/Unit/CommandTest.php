@@ -22,6 +22,10 @@ final class CommandTest extends TestCase
             'message.send-poll' => Command::message(7, 's1', '4915187654321@c.us', ['kind' => 'poll', 'question' => 'Wann kommt ihr?', 'options' => ['heute', 'morgen'], 'multiple' => true]),
             'message.send-forward' => Command::message(7, 's1', '4915187654321@c.us', ['kind' => 'forward', 'message' => 'false_987654321098765@lid_3A0123456789ABCDEF01']),
             'message.send-reply' => Command::message(7, 's1', '4915187654321@c.us', ['kind' => 'text', 'text' => 'Hallo'], replyTo: 'false_987654321098765@lid_3A0123456789ABCDEF01'),
+            'message.send-image' => Command::message(7, 's1', '4915187654321@c.us', Command::media('image', 'https://shop.example.com/photos/17.jpg?token=abc', 'So sieht es aus', mime: 'image/jpeg')),
+            'message.send-document' => Command::message(7, 's1', '4915187654321@c.us', Command::media('document', 'media/7/offers/17.pdf', filename: 'Angebot 17.pdf')),
+            'message.send-sticker' => Command::message(7, 's1', '4915187654321@c.us', Command::inlineMedia('sticker', base64_decode('UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA=='))),
+            'session.sync' => Command::control('session.sync', 7, 's1', ['chats' => 500, 'days' => 30, 'messages' => 50, 'groups' => true]),
             'session.passkey_answer-declined' => Command::control('session.passkey_answer', 7, 's1', ['request_id' => 'mbq3x0k1-1']),
             'session.link_code' => Command::control('session.link_code', 7, 's1', ['phone' => '4915112345678']),
             'session.logout' => Command::control('session.logout', 7, 's1'),
@@ -68,6 +72,12 @@ final class CommandTest extends TestCase
             fn () => Command::text(7, 's1', '0151 12345678', 'a'),
             fn () => Command::text(7, 's1', 'anna', 'a'),
             fn () => Command::text(7, 's1', '4915112345678@example.com', 'a'),
+            fn () => Command::media('picture', 'https://example.com/a.jpg'),
+            fn () => Command::media('image', '/tmp/a.jpg'),
+            fn () => Command::media('image', 'ftp://example.com/a.jpg'),
+            fn () => Command::media('voice', 'https://example.com/a.ogg', caption: 'a'),
+            fn () => Command::inlineMedia('image', ''),
+            fn () => Command::inlineMedia('image', str_repeat('x', 65_537)),
             fn () => Command::message(7, 's1', '12345', ['text' => 'a']),
             fn () => Command::message(7, 's1', '12345', ['kind' => 'text']),
             fn () => Command::text(7, 's1', '12345', ''),
@@ -93,6 +103,6 @@ final class CommandTest extends TestCase
                 $this->assertNotSame('', $error->getMessage());
             }
         }
-        $this->assertCount(19, $bad);
+        $this->assertCount(25, $bad);
     }
 }

@@ -9,6 +9,7 @@ import type { Library } from './library';
 import { chats, contacts, group, groups, history } from './lists';
 import { check } from './people';
 import { messageBy, type ChatModel } from './store';
+import { chatsOf, plan } from './sync';
 
 type Act = (library: Library, data: never) => Promise<unknown>;
 
@@ -106,6 +107,10 @@ const ACTIONS: Record<string, Act> = {
 
   'chat.history': async (library, { chat, ...asked }: { chat: string; limit: number; cursor: string | null }) =>
     history(library, await chatBy(library, chat), asked),
+
+  'sync.plan': async (library, asked: Parameters<typeof plan>[1]) => plan(library, asked),
+
+  'sync.chats': async (library, asked: Parameters<typeof chatsOf>[1]) => chatsOf(library, asked),
 
   'contact.list': async (library, asked: Parameters<typeof contacts>[1]) => contacts(library, asked),
 

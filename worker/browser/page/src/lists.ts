@@ -4,7 +4,7 @@
 import { Failure } from './errors';
 import { user, userOrNull } from './ids';
 import type { Library } from './library';
-import { directory, isMessage, personOf, toMessage, type RawMessage } from './messages';
+import { directory, isMessage, personOf, toMessage, type Directory, type RawMessage } from './messages';
 import type { Message } from './protocol';
 import type { ChatModel } from './store';
 
@@ -44,29 +44,43 @@ export function newestFirst(seconds: number, id: string): string {
   return `${String(Math.max(0, 99_999_999_999 - Math.trunc(seconds))).padStart(11, '0')} ${id}`;
 }
 
+/** Whether people or groups write there: no newsletters, no status. */
+export function isConversation(chat: ChatModel): boolean {
+  return /@(c\.us|lid|g\.us)$/.test(user(chat.id));
+}
+
+/** When something was written last, in Unix seconds; 0 where nothing was. */
+export function writtenAt(chat: ChatModel): number {
+  return typeof chat.t === 'number' ? chat.t : 0;
+}
+
+/** What is told of a chat. */
+export function summaryOf(chat: ChatModel, ids: Directory): object {
+  const id = user(chat.id);
+  const seconds = writtenAt(chat);
+  const person = personOf(id, ids);
+  const isGroup = id.endsWith('@g.us');
+  const mute = (chat as unknown as { mute?: { expiration?: unknown } }).mute;
+  return {
+    chat_id: id,
+    name: text(chat.name) ?? text(chat.formattedTitle),
+    phone: isGroup ? null : digits(person.phone),
+    lid: isGroup ? null : person.lid,
+    unread: typeof chat.unreadCount === 'number' ? chat.unreadCount : 0,
+    timestamp: seconds > 0 ? new Date(seconds * 1000).toISOString() : null,
+    archived: Boolean(chat.archive),
+    pinned: Boolean(chat.pin),
+    muted: Number(mute?.expiration ?? 0) !== 0,
+  };
+}
+
 export function chats(library: Library, asked: Asked & { unread: boolean; archived: boolean | null }): unknown {
   const ids = directory(library);
   const entries = library.whatsapp.ChatStore.getModelsArray().flatMap((chat): [string, object][] => {
-    const id = user(chat.id);
-    if (!/@(c\.us|lid|g\.us)$/.test(id)) return [];
+    if (!isConversation(chat)) return [];
     if (asked.unread && !chat.unreadCount) return [];
     if (asked.archived !== null && Boolean(chat.archive) !== asked.archived) return [];
-    const seconds = typeof chat.t === 'number' ? chat.t : 0;
-    const person = personOf(id, ids);
-    const isGroup = id.endsWith('@g.us');
-    const mute = (chat as unknown as { mute?: { expiration?: unknown } }).mute;
-    const entry = {
-      chat_id: id,
-      name: text(chat.name) ?? text(chat.formattedTitle),
-      phone: isGroup ? null : digits(person.phone),
-      lid: isGroup ? null : person.lid,
-      unread: typeof chat.unreadCount === 'number' ? chat.unreadCount : 0,
-      timestamp: seconds > 0 ? new Date(seconds * 1000).toISOString() : null,
-      archived: Boolean(chat.archive),
-      pinned: Boolean(chat.pin),
-      muted: Number(mute?.expiration ?? 0) !== 0,
-    };
-    return [[newestFirst(seconds, id), entry]];
+    return [[newestFirst(writtenAt(chat), user(chat.id)), summaryOf(chat, ids)]];
   });
   const { taken, cursor } = page(entries, asked);
   return { chats: taken, cursor };

@@ -52,6 +52,9 @@ fn content(content: &Content, attached: Option<Attached>) -> DraftContent {
             multiple: poll.multiple,
         },
         Content::Forward(forward) => DraftContent::Forward { message: forward.message.to_string() },
+        Content::Buttons(_) | Content::List(_) => {
+            unreachable!("what a browser cannot send is refused before it is drafted")
+        }
         Content::Image(_)
         | Content::Video(_)
         | Content::VideoNote(_)
