@@ -56,6 +56,10 @@ pub(super) async fn act_once(
             CommandError { message: "it was begun, and the page did not tell its end".into(), ..cut_short_error() }
                 .with_provider_code(error.provider_code.unwrap_or_else(|| error.code.as_str().to_owned())),
         )),
+        // It was answered, in words that nobody here understands: it may be done.
+        Outcome::Failed(error) if error.code == ErrorCode::Internal => {
+            Ok(Outcome::Unknown(CommandError { message: error.message, ..cut_short_error() }))
+        }
         outcome @ (Outcome::Retry(_) | Outcome::Wait) => {
             world.database.nothing_went_out(&order.record, lease.fence()).await?;
             order.attempted = false;
