@@ -188,7 +188,7 @@ mod tests {
             "logged_in": true, "me": { "id": "49@c.us", "lid": "1@lid", "name": "Me", "platform": "android" },
             "version": "2.3000.1"
         });
-        let events = parse(json!([
+        let said = json!([
             { "type": "phase", "phase": "probed" },
             { "type": "state", "status": status },
             { "type": "qr", "code": "a,b,c,d", "first": true },
@@ -210,8 +210,10 @@ mod tests {
             { "type": "group_update", "chat_id": "1@g.us", "changed": ["subject"], "subject": "s", "description": null, "announce": true, "restrict": false },
             { "type": "silent", "for_ms": 90500 },
             { "type": "fault", "what": "something" },
-        ]));
-        assert_eq!(events.len(), 19);
+        ]);
+        let count = said.as_array().map_or(0, Vec::len);
+        let events = parse(said);
+        assert_eq!(events.len(), count, "one event for each");
         assert_eq!(faults(&events), 1);
         assert_eq!(events[0], Incoming::Phase(Phase::Probed));
         assert!(matches!(&events[1], Incoming::Event(PageEvent::State(status)) if status.is_online()));
