@@ -23,6 +23,7 @@ use crate::rejection::Rejection;
 use crate::topology;
 
 mod action;
+mod call;
 mod campaign;
 mod cloud;
 mod content;
@@ -31,6 +32,7 @@ mod interactive;
 mod limits;
 mod media;
 mod passkey;
+mod pin;
 mod route;
 mod sync;
 mod text;
@@ -39,6 +41,7 @@ pub use action::{
     Action, Archive, AskGroup, Block, Check, Delete, Edit, History, ListChats, ListContacts, ListGroups, Mute, PinChat,
     React, Recording, Seen, SetPresence, Star, Typing,
 };
+pub use call::RejectCall;
 pub use campaign::{CampaignControl, CampaignPart, NoTimeOfDay, OptOut, QuietHours, TimeOfDay};
 pub use cloud::{CloudWebhook, SessionProvider};
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
@@ -47,6 +50,7 @@ pub use interactive::{Button, Buttons, Choices, ListRow, ListSection};
 pub use limits::SessionLimits;
 pub use media::{FileName, Inline, Media, MediaError, MediaKind, MediaSource, MediaUrl, MimeType, ObjectKey};
 pub use passkey::{PasskeyAssertion, PasskeyResponse, SessionPasskeyAnswer};
+pub use pin::{PinMessage, PinTime};
 pub use route::{Route, Template};
 pub use sync::SessionSync;
 pub use text::{Line, MessageText, Reference, TextError};

@@ -29,8 +29,8 @@ mod sync;
 pub use budget::{Budget, Used};
 pub use campaign::{CampaignProgress, CampaignState, UnknownCampaignState};
 pub use change::{
-    CallReceived, GroupChange, GroupParticipants, GroupSetting, GroupUpdate, MessageEdited, MessageReaction,
-    MessageRevoked, MessageWaiting, PollVote, PresenceState, PresenceUpdate,
+    CallReceived, ContactMapping, GroupChange, GroupParticipants, GroupSetting, GroupUpdate, MessageEdited,
+    MessageReaction, MessageRevoked, MessageStalled, MessageWaiting, PollVote, PresenceState, PresenceUpdate,
 };
 pub use content::{Medium, Place, Question, Quoted, VisitingCard};
 pub use listing::{
@@ -130,11 +130,15 @@ pub enum Event {
     SyncMessages(SyncMessages),
     /// `sync.groups`: groups of a sync.
     SyncGroups(SyncGroups),
+    /// `contact.mapping`: both ids of somebody are known.
+    ContactMapping(ContactMapping),
+    /// `message.stalled`: WhatsApp's server has not acknowledged an own message for long.
+    MessageStalled(MessageStalled),
 }
 
 impl Event {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 24] = [
+    pub const TYPE_NAMES: [&'static str; 26] = [
         "session.status",
         "session.qr",
         "session.code",
@@ -159,6 +163,8 @@ impl Event {
         "sync.chats",
         "sync.messages",
         "sync.groups",
+        "contact.mapping",
+        "message.stalled",
     ];
 
     /// The type, as in the AMQP property, the routing key and the body.
@@ -188,6 +194,8 @@ impl Event {
             Self::SyncChats(_) => "sync.chats",
             Self::SyncMessages(_) => "sync.messages",
             Self::SyncGroups(_) => "sync.groups",
+            Self::ContactMapping(_) => "contact.mapping",
+            Self::MessageStalled(_) => "message.stalled",
         }
     }
 
@@ -225,6 +233,8 @@ impl Event {
             "sync.chats" => Self::SyncChats(read(data)?),
             "sync.messages" => Self::SyncMessages(read(data)?),
             "sync.groups" => Self::SyncGroups(read(data)?),
+            "contact.mapping" => Self::ContactMapping(read(data)?),
+            "message.stalled" => Self::MessageStalled(read(data)?),
             _ => return Err(Rejection::UnknownType),
         })
     }

@@ -13,10 +13,10 @@ use crate::command::{
     SessionPasskeyAnswer, SessionProvider, SessionStart, SessionSync,
 };
 use crate::event::{
-    self, CallReceived, CampaignProgress, CommandResult, GroupParticipants, GroupUpdate, Message, MessageAck,
-    MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageWaiting, PollVote,
-    PresenceUpdate, RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr, SessionStatusChanged, SyncChats,
-    SyncGroups, SyncMessages, SyncProgress,
+    self, CallReceived, CampaignProgress, CommandResult, ContactMapping, GroupParticipants, GroupUpdate, Message,
+    MessageAck, MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageStalled,
+    MessageWaiting, PollVote, PresenceUpdate, RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr,
+    SessionStatusChanged, SyncChats, SyncGroups, SyncMessages, SyncProgress,
 };
 use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
 use crate::metadata::Metadata;
@@ -71,6 +71,8 @@ pub fn documents() -> Vec<Document> {
         event("group.participants", written::<GroupParticipants>()),
         event("group.update", written::<GroupUpdate>()),
         event("campaign.progress", written::<CampaignProgress>()),
+        event("contact.mapping", written::<ContactMapping>()),
+        event("message.stalled", written::<MessageStalled>()),
     ];
     documents.push(command("session.sync", accepted::<SessionSync>()));
     documents.push(event("sync.progress", written::<SyncProgress>()));

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use wafleet_imitation::{Departure, Options, Phone, Written};
+use wafleet_imitation::{Departure, Options, Phone, SendFault, Written};
 use wafleet_protocol::command::{
     Action, Archive, AskGroup, Block, Check, Command, Content, Delete, Edit, History, ListChats, ListContacts,
-    ListGroups, MessageSend, Mute, PinChat, Poll, React, Recording, Seen, SetPresence, Star, Typing,
+    ListGroups, MessageSend, Mute, PinChat, PinMessage, PinTime, Poll, React, Recording, RejectCall, Seen, SetPresence,
+    Star, Typing,
 };
 use wafleet_protocol::error::ErrorCode;
-use wafleet_protocol::event::{Event, Message, Outcome, PresenceState, ResultData};
+use wafleet_protocol::event::{ContactChecked, Event, Message, Outcome, PresenceState, ResultData};
 use wafleet_protocol::id::MessageKey;
 use wafleet_tests::fleet::{Host, PATIENCE, Target, Worker, failure};
 use wafleet_tests::stage::{Stage, text};
@@ -113,6 +114,14 @@ async fn messages_are_reacted_to_edited_taken_back_and_marked() -> Result<()> {
     }
     ensure!(setting(&stage, "star") == (Some(json!(false)), 2), "{:?}", stage.site.settings());
 
+    for pin in [true, true, false, false] {
+        let pin = PinMessage { message: own.clone(), pin, duration: PinTime::Day };
+        done(host, &target, Action::PinMessage(pin)).await?;
+    }
+    let left = about(&stage, "pin_in_chat", &own_id);
+    let pins: Vec<_> = left.iter().map(|departure| departure.content["pinType"].clone()).collect();
+    ensure!(pins == [json!(1), json!(2)] && left[0].content["duration"] == "OneDay", "{left:?}");
+
     for _ in 0..2 {
         done(host, &target, Action::Delete(Delete { message: own.clone() })).await?;
     }
@@ -174,13 +183,13 @@ async fn chats_contacts_and_presence_are_set() -> Result<()> {
     // By number and by the other id, and nobody.
     let lid = stage.site.phone(BERT, "Bert").number().lid().to_string();
     for contact in [BERT, &lid] {
-        let data = done(host, &target, Action::Check(Check { contact: contact.parse()? })).await?;
+        let data = done(host, &target, Action::Check(Check { contact: contact.parse()?, max_age: 0 })).await?;
         let Some(ResultData::Contact(found)) = data else { bail!("{data:?}") };
         ensure!(found.on_whatsapp, "{found:?}");
         ensure!(found.phone.as_ref().map(|phone| phone.as_str()) == Some(BERT), "{contact}: {found:?}");
         ensure!(found.lid.as_ref().map(|lid| lid.as_str()) == Some(lid.as_str()), "{contact}: {found:?}");
     }
-    let data = done(host, &target, Action::Check(Check { contact: NOBODY.parse()? })).await?;
+    let data = done(host, &target, Action::Check(Check { contact: NOBODY.parse()?, max_age: 0 })).await?;
     ensure!(matches!(data, Some(ResultData::Contact(found)) if !found.on_whatsapp && found.lid.is_none()), "somebody");
 
     for block in [true, false] {
@@ -269,6 +278,19 @@ async fn what_others_do_besides_writing_is_told() -> Result<()> {
     .await?;
     ensure!(call.id == "C0FFEE" && call.video && !call.group && call.sender.id == known.sender.id, "{call:?}");
     ensure!(call.timestamp.unix_secs().abs_diff(wafleet_tests::fleet::unix_now()) < Duration::from_secs(600).as_secs());
+    for _ in 0..2 {
+        done(host, &target, Action::RejectCall(RejectCall { call: "C0FFEE".try_into()? })).await?;
+    }
+    ensure!(setting(&stage, "reject_call") == (Some(json!(true)), 1), "{:?}", stage.site.settings());
+    let over = Action::RejectCall(RejectCall { call: "BADCAFE".try_into()? });
+    ensure!(refused(host, &target, over).await? == ErrorCode::NotAllowed);
+
+    let mapping = told(host, "both ids of Bert", |event| match event {
+        Event::ContactMapping(mapping) if mapping.phone.as_str() == BERT => Some(mapping.clone()),
+        _ => None,
+    })
+    .await?;
+    ensure!(Some(&mapping.lid) == known.sender.lid.as_ref(), "{mapping:?}");
     host.events().check_order()
 }
 
@@ -409,5 +431,61 @@ async fn chats_messages_people_and_groups_are_listed_a_page_at_a_time() -> Resul
     let owner = info.participants.iter().find(|participant| participant.admin).context("an administrator")?;
     ensure!(owner.phone.as_ref().map(|phone| phone.as_str()) == Some(BERT), "{info:?}");
     ensure!(info.group.owner.as_ref() == Some(&owner.id), "{info:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whatsapp_is_asked_once_about_somebody_unless_the_answer_must_be_new() -> Result<()> {
+    let target = Target::new("s1")?;
+    let (stage, _worker, _anna) = linked(&target).await?;
+    let host = &stage.host;
+    let lid = stage.site.phone(CARLA, "Carla").number().lid().to_string();
+    let check = async |contact: &str, max_age: u64| -> Result<ContactChecked> {
+        let data = done(host, &target, Action::Check(Check { contact: contact.parse()?, max_age })).await?;
+        let Some(ResultData::Contact(found)) = data else { bail!("{data:?}") };
+        Ok(found)
+    };
+    let first = check(CARLA, Check::MAX_AGE).await?;
+    ensure!(first.on_whatsapp && first.age == 0, "{first:?}");
+    let mapping = told(host, "both ids of Carla", |event| match event {
+        Event::ContactMapping(mapping) if mapping.lid.as_str() == lid => Some(mapping.clone()),
+        _ => None,
+    })
+    .await?;
+    ensure!(mapping.phone.as_str() == CARLA, "{mapping:?}");
+
+    // She goes, and whoever is content with an older answer does not learn of it, by whichever id he asks.
+    stage.site.nobody(CARLA);
+    for contact in [CARLA, &format!("{CARLA}@c.us"), &lid] {
+        let again = check(contact, Check::MAX_AGE).await?;
+        ensure!(again.on_whatsapp && again.phone == first.phone && again.lid == first.lid, "{contact}: {again:?}");
+        ensure!(again.age < 600, "{again:?}");
+    }
+    ensure!(!check(CARLA, 0).await?.on_whatsapp, "she is gone");
+    ensure!(!check(CARLA, Check::MAX_AGE).await?.on_whatsapp, "that is remembered, too");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_message_that_whatsapp_does_not_acknowledge_is_told_as_stalled() -> Result<()> {
+    let target = Target::new("s1")?;
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    stage.site.phone(BERT, "Bert");
+    let mut worker = stage.worker("w1").env("WAFLEET_MESSAGE_STALLED_SECS", "1").spawn()?;
+    worker.wait_until_ready().await?;
+    stage.link(&target, &anna).await?;
+    let host = &stage.host;
+    let (_, fine) = sent(&stage, &target, &text(BERT, "hello")?).await?;
+    stage.site.faults(|faults| faults.every_send = Some(SendFault::Swallow));
+    let id = host.send(&target, &text(BERT, "are you there?")?).await?;
+    let stalled = told(host, "the stalled message", |event| match event {
+        Event::MessageStalled(stalled) => Some(stalled.clone()),
+        _ => None,
+    })
+    .await?;
+    ensure!(stalled.command_id.as_ref() == Some(&id) && stalled.id != fine, "{stalled:?}");
+    let left = stage.site.sent().into_iter().find(|departure| departure.id == stalled.id);
+    ensure!(left.context("it left")?.text == "are you there?");
     Ok(())
 }

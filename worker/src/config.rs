@@ -190,6 +190,12 @@ pub const SETTINGS: &[Setting] = &[
         false,
         "seconds without a sign of WhatsApp's server before a session asks it for one, 5 to 3600",
     ),
+    setting(
+        "message_stalled_secs",
+        Some("60"),
+        false,
+        "seconds without WhatsApp's acknowledgement after which an own message is told as message.stalled, 1 to 3600",
+    ),
     setting("qr_generations_per_hour", Some("5"), false, "QR generations a workspace may use up in an hour, 1 to 100"),
     setting("control_per_minute", Some("100"), false, "session.* commands per signing key and minute, 1 to 100000"),
     setting("messages_per_minute", Some("20"), false, "messages a session sends in any minute; 1 to 10000000"),
@@ -317,6 +323,8 @@ pub struct Browser {
     pub call_timeout: Duration,
     /// Without a sign of WhatsApp's server for so long it is asked for one.
     pub quiet: Duration,
+    /// Without WhatsApp's acknowledgement for so long a message counts as stalled.
+    pub stalled: Duration,
 }
 
 /// Where saved profiles go instead of into the database.
@@ -924,8 +932,9 @@ impl Check<'_> {
         };
         let call_timeout = Duration::from_secs(self.number("page_call_timeout_secs", 5..=300));
         let quiet = Duration::from_secs(self.number("silence_secs", 5..=3600));
+        let stalled = Duration::from_secs(self.number("message_stalled_secs", 1..=3600));
         let extra_args = self.text("chromium_args").split_whitespace().map(str::to_owned).collect();
-        Some(Browser { executable, flavor, sandbox, extra_args, site: site?, bundle, call_timeout, quiet })
+        Some(Browser { executable, flavor, sandbox, extra_args, site: site?, bundle, call_timeout, quiet, stalled })
     }
 }
 

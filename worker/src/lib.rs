@@ -15,6 +15,7 @@ mod boottime;
 mod broker;
 mod budget;
 mod campaign;
+mod checked;
 mod clock;
 mod cloud;
 mod control;

@@ -5,6 +5,7 @@
 
 mod acting;
 mod browser;
+mod checking;
 mod choosing;
 mod cloud;
 mod copies;

@@ -49,6 +49,8 @@ pub fn happening(event: &Event) -> String {
             format!("{} of {} in {}", json_text(&told.change), told.participants.len(), told.chat_id.as_str())
         }
         Event::GroupUpdate(told) => format!("{} of {} is another", json_text(&told.changed), told.chat_id.as_str()),
+        Event::ContactMapping(told) => format!("{} is {}", told.phone.as_str(), told.lid.as_str()),
+        Event::MessageStalled(told) => format!("message {} is not acknowledged", told.id),
         Event::CallReceived(call) => format!("call from {}", call.sender.id.as_str()),
         Event::SyncProgress(sync) => {
             let state = match sync.state {

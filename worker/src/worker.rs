@@ -17,6 +17,7 @@ use crate::archivist;
 use crate::broker::consumer::{self, Link};
 use crate::broker::publisher;
 use crate::campaign::Progress;
+use crate::checked::Checked;
 use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::config::Config;
@@ -75,6 +76,8 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     let (link_sender, connection) = watch::channel(None);
     let link = Link::new(connection, publisher.room());
     let cloud = Arc::new(Cloud::new(&config, leases.redis())?);
+    let clock = Clock::new();
+    let checked = Checked::new(leases.redis(), clock.clone());
     let leash = Leash::new(Arc::clone(&counters));
     let world = World {
         config: Arc::clone(&config),
@@ -85,7 +88,8 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
         publisher,
         link,
         counters,
-        clock: Clock::new(),
+        clock,
+        checked,
         deferrals: Arc::default(),
         progress: Arc::default(),
         process: format!("{}#{:016x}", config.worker_id, rand::random::<u64>()).into(),

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::broker::consumer::Link;
 use crate::broker::publisher::Publisher;
 use crate::campaign::Progress;
+use crate::checked::Checked;
 use crate::clock::Clock;
 use crate::cloud::Cloud;
 use crate::config::Config;
@@ -30,6 +31,7 @@ pub(crate) struct World {
     pub(crate) link: Link,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Clock,
+    pub(crate) checked: Checked,
     pub(crate) deferrals: Arc<Deferrals>,
     pub(crate) progress: Arc<Progress>,
     /// This process, told from an earlier one of the same worker id.

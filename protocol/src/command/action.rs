@@ -9,7 +9,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::call::RejectCall;
 use super::group::{ChangeParticipants, CreateGroup, GroupSettings, InviteLink, LeaveGroup, group};
+use super::pin::PinMessage;
 use super::text::{Line, MessageText};
 use crate::id::{ChatId, ChatKind, MessageKey};
 use crate::json::Fields;
@@ -98,6 +100,10 @@ actions! {
     CreateGroup(CreateGroup) = "group.create",
     /// `group.invite`: the link by which people come into a group that one administrates.
     GroupInvite(InviteLink) = "group.invite",
+    /// `message.pin`: keep a message at the top of its chat for a while, for everybody in it.
+    PinMessage(PinMessage) = "message.pin",
+    /// `call.reject`: end a call that rings, on all devices. Calls of groups cannot be ended so.
+    RejectCall(RejectCall) = "call.reject",
 }
 
 impl Action {
@@ -116,7 +122,8 @@ impl Action {
             | Self::ListContacts(_)
             | Self::ListGroups(_)
             | Self::GroupInfo(_)
-            | Self::GroupInvite(_) => FIVE_MINUTES,
+            | Self::GroupInvite(_)
+            | Self::RejectCall(_) => FIVE_MINUTES,
             Self::React(_)
             | Self::Edit(_)
             | Self::Delete(_)
@@ -129,7 +136,8 @@ impl Action {
             | Self::ChangeParticipants(_)
             | Self::GroupSettings(_)
             | Self::LeaveGroup(_)
-            | Self::CreateGroup(_) => DAY,
+            | Self::CreateGroup(_)
+            | Self::PinMessage(_) => DAY,
         })
     }
 
@@ -336,11 +344,25 @@ impl SetPresence {
 pub struct Check {
     /// A phone number, `…@c.us` or `…@lid`.
     pub contact: ChatId,
+    /// How old in seconds the answer may be; with 0 WhatsApp is asked in any case. The default is a day. WhatsApp counts who
+    /// asks often, and answers are kept for a day at most.
+    #[schemars(with = "Option<u64>", range(min = 0, max = Check::MAX_AGE))]
+    pub max_age: u64,
 }
 
 impl Check {
+    /// A day: the most that `max_age` may be, and what it is unless the caller says otherwise.
+    pub const MAX_AGE: u64 = 24 * 60 * 60;
+
     fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
-        Ok(Self { contact: person(data)? })
+        let contact = person(data)?;
+        let max_age = match data.take("max_age") {
+            None => Self::MAX_AGE,
+            Some(age) => age.as_u64().filter(|age| *age <= Self::MAX_AGE).ok_or_else(|| {
+                data.invalid("max_age", &format!("must be a whole number from 0 to {}", Self::MAX_AGE))
+            })?,
+        };
+        Ok(Self { contact, max_age })
     }
 }
 

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::message::{Message, Sender};
+use crate::command::Reference;
+use crate::id::CommandId;
 use crate::personal::Personal;
 use crate::timestamp::Timestamp;
 
@@ -123,6 +125,33 @@ pub struct CallReceived {
     pub group: bool,
     /// When it began, by WhatsApp's clock; whole seconds.
     pub timestamp: Timestamp,
+}
+
+/// Data of `contact.mapping`: both ids of somebody are known. The same pair has the same event id, whenever it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContactMapping {
+    /// The phone number in E.164 digits.
+    pub phone: Personal,
+    /// The `…@lid` identity.
+    pub lid: Personal,
+}
+
+/// Data of `message.stalled`: WhatsApp's server has not acknowledged an own message for longer than it should take. It still
+/// may: then `message.ack` follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MessageStalled {
+    /// WhatsApp's key of the message.
+    pub key: Personal,
+    /// WhatsApp's id of it.
+    pub id: String,
+    /// The chat.
+    pub chat_id: Personal,
+    /// When it was written; whole seconds.
+    pub timestamp: Timestamp,
+    /// The caller's own name for the message, when a command sent it.
+    pub reference: Option<Reference>,
+    /// The command that sent it, when one did.
+    pub command_id: Option<CommandId>,
 }
 
 /// Data of `group.participants`: who is in a group, or administrates it, changed.

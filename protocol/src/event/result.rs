@@ -175,6 +175,9 @@ pub struct ContactChecked {
     pub lid: Option<Personal>,
     /// Whether it is a business, when WhatsApp says so.
     pub business: Option<bool>,
+    /// How many seconds ago WhatsApp said so; 0: just now.
+    #[serde(default)]
+    pub age: u64,
 }
 
 /// What `message.send` yields.

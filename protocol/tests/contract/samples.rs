@@ -6,21 +6,22 @@ use wafleet_protocol::command::{
     Action, Archive, AskGroup, Block, Button, Buttons, CampaignControl, CampaignPart, Card, CardDetails,
     ChangeParticipants, Check, Choices, CloudWebhook, Command, Contacts, Content, CreateGroup, Degrees, Delete, Edit,
     Forward, GroupSettings, History, InviteLink, LeaveGroup, ListChats, ListContacts, ListGroups, ListRow, ListSection,
-    Location, Media, MessageSend, Mute, OptOut, ParticipantChange, PasskeyAssertion, PasskeyResponse, PinChat, Poll,
-    QuietHours, React, Recording, Route, Seen, SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer,
-    SessionProvider, SessionStart, SessionSync, SetPresence, Star, Template, Text, Typing,
+    Location, Media, MessageSend, Mute, OptOut, ParticipantChange, PasskeyAssertion, PasskeyResponse, PinChat,
+    PinMessage, PinTime, Poll, QuietHours, React, Recording, RejectCall, Route, Seen, SessionLimits, SessionLinkCode,
+    SessionMove, SessionPasskeyAnswer, SessionProvider, SessionStart, SessionSync, SetPresence, Star, Template, Text,
+    Typing,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
     AckName, Authoritative, Budget, CallReceived, CampaignProgress, CampaignState, Cause, ChatPage, ChatSummary,
-    CommandError, CommandResult, ContactChecked, ContactPage, ContactSummary, Envelope, Event, GroupChange,
-    GroupCreated, GroupInfo, GroupLink, GroupPage, GroupParticipants, GroupSetting, GroupSummary, GroupUpdate, Health,
-    HealthParts, HistoryPage, Invitation, MediaFailure, MediaOutcome, Medium, Message, MessageAck, MessageEdited,
-    MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageSource, MessageWaiting, Outcome, Participant,
-    ParticipantChanged, ParticipantsChanged, PasskeyDescriptor, PasskeyRequest, PastMessage, Place, PollVote,
-    PresenceState, PresenceUpdate, Question, Quoted, Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage,
-    SessionCode, SessionPasskey, SessionQr, SessionStatus, SessionStatusChanged, SyncChats, SyncGroups, SyncMessages,
-    SyncProgress, SyncState, Used, VisitingCard,
+    CommandError, CommandResult, ContactChecked, ContactMapping, ContactPage, ContactSummary, Envelope, Event,
+    GroupChange, GroupCreated, GroupInfo, GroupLink, GroupPage, GroupParticipants, GroupSetting, GroupSummary,
+    GroupUpdate, Health, HealthParts, HistoryPage, Invitation, MediaFailure, MediaOutcome, Medium, Message, MessageAck,
+    MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageSource, MessageStalled,
+    MessageWaiting, Outcome, Participant, ParticipantChanged, ParticipantsChanged, PasskeyDescriptor, PasskeyRequest,
+    PastMessage, Place, PollVote, PresenceState, PresenceUpdate, Question, Quoted, Restriction, ResultData,
+    RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr, SessionStatus,
+    SessionStatusChanged, SyncChats, SyncGroups, SyncMessages, SyncProgress, SyncState, Used, VisitingCard,
 };
 use wafleet_protocol::id::{ChatId, CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
@@ -212,7 +213,7 @@ fn actions() -> Vec<(&'static str, Command, Option<Metadata>)> {
         ("chat.mute-off", Action::Mute(Mute { chat: chat.clone(), mute: false, until: None })),
         ("chat.pin", Action::PinChat(PinChat { chat: chat.clone(), pin: true })),
         ("presence.set", Action::SetPresence(SetPresence { available: true })),
-        ("contact.check", Action::Check(Check { contact: "4915187654321".parse().expect("a person") })),
+        ("contact.check", Action::Check(Check { contact: "4915187654321".parse().expect("a person"), max_age: 3600 })),
         ("contact.block", Action::Block(Block { contact: chat.clone(), block: true })),
         ("chat.list", Action::ListChats(ListChats { limit: 50, cursor: None, unread: false, archived: None })),
         (
@@ -250,6 +251,15 @@ fn actions() -> Vec<(&'static str, Command, Option<Metadata>)> {
             }),
         ),
         ("group.invite", Action::GroupInvite(InviteLink { group, revoke: true })),
+        (
+            "message.pin",
+            Action::PinMessage(PinMessage {
+                message: "true_987654321098765@lid_3EB009448147C432ACD440".parse().expect("a key"),
+                pin: true,
+                duration: PinTime::Day,
+            }),
+        ),
+        ("call.reject", Action::RejectCall(RejectCall { call: "AC5B6D7E8F".try_into().expect("a line") })),
     ];
     named.into_iter().map(|(name, action)| (name, Command::Action(action), None)).collect()
 }
@@ -522,7 +532,8 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
         .chain(paces())
         .chain(groups())
         .chain(going())
-        .chain(syncs());
+        .chain(syncs())
+        .chain(notices());
     let numbered = (1..).zip(events).chain((19..).zip(later));
     numbered.map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
 }
@@ -782,6 +793,21 @@ fn groups() -> Vec<(&'static str, Event)> {
     data.into_iter().map(result_of).chain(changes).collect()
 }
 
+/// What follows from no command.
+fn notices() -> [(&'static str, Event); 2] {
+    let mapping = ContactMapping { phone: "4915187654321".into(), lid: "987654321098765@lid".into() };
+    let sent = sent_message();
+    let stalled = MessageStalled {
+        key: sent.key,
+        id: sent.id,
+        chat_id: sent.chat_id,
+        timestamp: sent.timestamp,
+        reference: Some("order-4711".try_into().expect("a reference")),
+        command_id: Some(command_id()),
+    };
+    [("contact.mapping", Event::ContactMapping(mapping)), ("message.stalled", Event::MessageStalled(stalled))]
+}
+
 /// How a session does, and what it has sent.
 fn paces() -> [(&'static str, Event); 2] {
     [
@@ -810,6 +836,7 @@ fn checked() -> ContactChecked {
         phone: Some("4915187654321".into()),
         lid: Some("987654321098765@lid".into()),
         business: Some(false),
+        age: 0,
     }
 }
 

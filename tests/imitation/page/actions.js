@@ -93,6 +93,9 @@ define('PageHappenings', (exports) => {
           },
         ]);
         return true;
+      case 'pin_in_chat':
+        use('WAWebPinInChatCollection').PinInChatCollection.gadd(key).set('pinType', content.pinType);
+        return true;
       case 'protocol':
         values.subtype = content.subtype;
         values.protocolMessageKey = key;
@@ -110,6 +113,32 @@ define('PageHappenings', (exports) => {
     } else if (/revoke$/.test(subtype)) {
       await targets.change(protocolMessageKey, { type: 'revoked', body: undefined });
     }
+  };
+});
+
+define('WAWebPinInChatCollection', (exports) => {
+  const Collection = use('WAWebCollection').default;
+  const { BaseModel, defineModel } = use('WAWebBaseModel');
+  class PinInChatCollectionImpl extends Collection {
+    static model = defineModel('pinInChat', class extends BaseModel {});
+
+    getByParentMsgKey(key) {
+      return this.get(key);
+    }
+  }
+  exports.PinInChatCollectionImpl = PinInChatCollectionImpl;
+  exports.PinInChatCollection = new PinInChatCollectionImpl();
+});
+
+define('WAWebSendPinMessageAction', (exports) => {
+  // Here a pin is found by the message that it pins.
+  exports.sendPinInChatMsg = async (message, pinType, duration) => {
+    const content = { target: use('PageTargets').name(message), pinType, duration };
+    const messageSendResult = await use('PageOutbox').handIn(message.id.remote, 'pin_in_chat', '', content);
+    if (messageSendResult === 'OK') {
+      use('WAWebPinInChatCollection').PinInChatCollection.gadd(message.id).set('pinType', pinType);
+    }
+    return { messageSendResult };
   };
 });
 
@@ -177,5 +206,17 @@ define('PageCalls', () => {
       outgoing: false,
       state: use('WAWebVoipWaCallEnums').CallState.ReceivedCall,
     });
+    use('WAWebCallCollection').default.activeCall = use('WAWebCallCollection').default.get(id);
+  });
+});
+
+define('WAWebVoipStackInterface', (exports) => {
+  exports.getVoipStackInterface = async () => ({
+    rejectCall: async () => {
+      const calls = use('WAWebCallCollection').default;
+      await use('PageSettings').set('reject_call', calls.activeCall.id, true);
+      calls.activeCall.set('state', use('WAWebVoipWaCallEnums').CallState.None);
+      calls.activeCall = null;
+    },
   });
 });

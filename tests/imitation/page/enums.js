@@ -71,6 +71,12 @@ defineEnum(
   sameNames('OK', 'ERROR_NETWORK', 'ERROR_EXPIRED', 'ERROR_CANCELLED', 'ERROR_UPLOAD', 'ERROR_UNKNOWN'),
 );
 defineEnum('WAWebVoipWaCallEnums', 'CallState', { None: 0, Calling: 1, ReceivedCall: 3, CallActive: 6 });
+defineEnum('WAWebPinMsgConstants', 'PIN_STATE', { INVALID: 0, PIN: 1, UNPIN: 2 });
+defineEnum(
+  'WAWebPinExpiryConstants',
+  'PinExpiryDurationOption',
+  sameNames('FiveSeconds', 'FifteenSeconds', 'OneMinute', 'OneDay', 'SevenDays', 'ThirtyDays'),
+);
 defineEnum('WAWebNonJidMentionType', 'default', { MENTION_ALL: 1 });
 defineEnum('WAWebMediaTypes', 'OUTWARD_TYPES', sameNames('IMAGE', 'VIDEO', 'AUDIO', 'DOCUMENT', 'STICKER'));
 defineEnum('WAWebGroupConstants', 'GROUP_SETTING_TYPE', sameNames('ANNOUNCEMENT', 'RESTRICT', 'EPHEMERAL'));

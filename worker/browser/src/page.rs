@@ -73,6 +73,8 @@ pub struct PageOptions {
     pub call_timeout: Duration,
     /// After so long without a sign of WhatsApp's server it is asked for one; see [`silence_noticed_within`].
     pub quiet: Duration,
+    /// An own message that WhatsApp's server has not acknowledged for so long is told as [`PageEvent::Stalled`].
+    pub stalled: Duration,
 }
 
 /// A line that looks open and carries nothing is noticed within this time: the quiet time, two questions of 15 s each, and
@@ -82,10 +84,11 @@ pub fn silence_noticed_within(quiet: Duration) -> Duration {
 }
 
 impl PageOptions {
-    /// The built-in bundle, 30 s for a call, and a question after 90 s without a sign of the server.
+    /// The built-in bundle, 30 s for a call, a question after 90 s without a sign of the server, and 60 s for an ack.
     pub fn new(url: Url) -> Self {
         let (call_timeout, quiet) = (Duration::from_secs(30), Duration::from_secs(90));
-        PageOptions { url, bundle: built_in_bundle().into(), call_timeout, quiet }
+        let stalled = Duration::from_secs(60);
+        PageOptions { url, bundle: built_in_bundle().into(), call_timeout, quiet, stalled }
     }
 }
 

@@ -104,7 +104,7 @@ fn data(action: &Action, answer: Value) -> Result<Option<ResultData>, serde_json
             let ContactAnswer { on_whatsapp, phone, lid, business } = serde_json::from_value(answer)?;
             let phone = phone.map(|id| Personal::from(phone_digits(&id)));
             let lid = lid.as_deref().map(Personal::from);
-            Some(ResultData::Contact(ContactChecked { on_whatsapp, phone, lid, business }))
+            Some(ResultData::Contact(ContactChecked { on_whatsapp, phone, lid, business, age: 0 }))
         }
         Action::ListChats(_) => Some(ResultData::Chats(serde_json::from_value(answer)?)),
         Action::History(_) => Some(ResultData::History(history_page(answer)?)),
@@ -126,6 +126,8 @@ fn data(action: &Action, answer: Value) -> Result<Option<ResultData>, serde_json
         | Action::PinChat(_)
         | Action::SetPresence(_)
         | Action::GroupSettings(_)
+        | Action::PinMessage(_)
+        | Action::RejectCall(_)
         | Action::LeaveGroup(_)
         | Action::Block(_) => None,
     })
@@ -168,6 +170,10 @@ fn refused(answer: &CallError) -> Outcome {
         Some(
             "not_allowed"
             | "edit_message_error"
+            | "pin_error"
+            | "unpin_error"
+            | "call_not_found"
+            | "call_is_not_incoming_ring"
             | "group_you_are_not_admin"
             | "server_refused"
             | "you_are_not_allowed_set_group_subject"

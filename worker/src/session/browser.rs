@@ -92,6 +92,7 @@ impl Home {
             bundle: self.browser.bundle.clone(),
             call_timeout: self.browser.call_timeout,
             quiet: self.browser.quiet,
+            stalled: self.browser.stalled,
         }
     }
 }

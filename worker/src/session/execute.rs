@@ -154,11 +154,7 @@ impl Job {
                 (self.act_by_cloud(&order, &action).await?, Follow::Nothing)
             }
             Command::Action(action) => match &self.page {
-                Some(page) if self.online && action.happens_once() => {
-                    let outcome = acting::act_once(&self.world, &self.lease, page, &mut order, &action).await?;
-                    (outcome, Follow::Nothing)
-                }
-                Some(page) if self.online => (self.act(page, &action).await, Follow::Nothing),
+                Some(page) if self.online => (self.act(page, &mut order, &action).await?, Follow::Nothing),
                 // While a Cloud API number helps out, this must not hold up what the number can send.
                 _ if self.tier != Tier::Urgent => (Outcome::Aside, Follow::Nothing),
                 _ => (Outcome::Wait, Follow::Nothing),

@@ -340,6 +340,11 @@ impl SessionActor {
                 self.tell((self.sink.fresh_id(), telling::group_update(&update)));
                 None
             }
+            PageEvent::Stalled { key, chat_id, at_ms } => {
+                let origin = self.origin(telling::message_id(&key)).await.unwrap_or_default();
+                self.tell(telling::stalled(&self.session, &key, &chat_id, at_ms, origin));
+                None
+            }
             PageEvent::Call(call) => {
                 self.tell(telling::call(&self.session, &call));
                 None
@@ -355,7 +360,19 @@ impl SessionActor {
     /// Tells something that follows from no command and that no watermark waits for.
     fn tell(&mut self, (id, event): (EventId, Event)) {
         self.copies.active(Instant::now());
+        let met = telling::met(&event);
         self.emit(id, event, Correlation::default());
+        self.tell_mappings(&met);
+    }
+
+    /// Tells both ids of everybody who was named by both, once each.
+    fn tell_mappings(&mut self, met: &[(String, String)]) {
+        for (phone, lid) in met {
+            if self.told.is_new_mapping(phone, lid) {
+                let (id, event) = telling::mapping(&self.session, phone, lid);
+                self.emit(id, event, Correlation::default());
+            }
+        }
     }
 
     /// Tells the page's newest pairing code, once it is known which phone it is for.
@@ -385,7 +402,10 @@ impl SessionActor {
         let at = u64::try_from(message.timestamp).unwrap_or(0);
         let with_file = message.has_media && !message.from_me;
         let brought = (with_file && self.world.objects.is_some()).then(|| self.note_media(message));
-        if let Some(confirm) = self.emit(id, event, correlation(origin.as_ref())) {
+        let met = telling::met(&event);
+        let confirm = self.emit(id, event, correlation(origin.as_ref()));
+        self.tell_mappings(&met);
+        if let Some(confirm) = confirm {
             self.confirms.push_back(Box::pin(async move {
                 // Until they are noted the message does not count as told, so nobody has to remember them but the page.
                 if let Some(brought) = brought {

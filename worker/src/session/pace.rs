@@ -4,13 +4,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wafleet_browser::{Message as PageMessage, Page, Status as PageStatus};
-use wafleet_protocol::command::Action;
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{Cause, CommandError, ResultData};
 use wafleet_protocol::id::{ChatId, ChatKind, MessageId};
 use wafleet_protocol::timestamp::Timestamp;
 
-use super::acting;
 use super::execute::{Done, Follow, Job};
 use super::lanes::{PARKED_AT_MOST, Tier};
 use super::score::Send;
@@ -70,18 +68,8 @@ impl Job {
         SessionBudget::new(self.world.leases.clone(), self.session.clone(), self.lease.fence())
     }
 
-    /// Does what the command asks for, unless it is a look-up of a number and the session has used up its own.
-    pub(super) async fn act(&self, page: &Page, action: &Action) -> Outcome {
-        if let Action::Check(check) = action
-            && check.contact.kind() == ChatKind::Contact
-            && let Err(outcome) = self.look_up_allowed().await
-        {
-            return outcome;
-        }
-        acting::act(&self.lease, page, action).await
-    }
-
-    async fn look_up_allowed(&self) -> Result<(), Outcome> {
+    /// Whether the session may still look somebody up.
+    pub(super) async fn look_up_allowed(&self) -> Result<(), Outcome> {
         let unknown = |error: &dyn std::error::Error| {
             tracing::warn!(error = %chain(error), "the session's budget is not known; the look-up waits");
             Outcome::Wait

@@ -8,10 +8,10 @@ use wafleet_browser::{
 };
 use wafleet_protocol::command::Reference;
 use wafleet_protocol::event::{
-    Ack, Authoritative, CallReceived, Event, GroupChange as ToldChange, GroupParticipants, GroupSetting,
-    GroupUpdate as ToldUpdate, Medium, Message, MessageAck, MessageEdited, MessageReaction, MessageRevoked,
-    MessageSent, MessageSource, MessageWaiting, Place, PollVote, PresenceState, PresenceUpdate, Question, Quoted,
-    RuntimeIncompatible, Sender, VisitingCard,
+    Ack, Authoritative, CallReceived, ContactMapping, Event, GroupChange as ToldChange, GroupParticipants,
+    GroupSetting, GroupUpdate as ToldUpdate, Medium, Message, MessageAck, MessageEdited, MessageReaction,
+    MessageRevoked, MessageSent, MessageSource, MessageStalled, MessageWaiting, Place, PollVote, PresenceState,
+    PresenceUpdate, Question, Quoted, RuntimeIncompatible, Sender, VisitingCard,
 };
 use wafleet_protocol::id::{CommandId, EventId, SessionId};
 use wafleet_protocol::personal::Personal;
@@ -40,6 +40,7 @@ impl Origin {
 pub(crate) struct Told {
     messages: Recent<()>,
     acks: Recent<i8>,
+    mappings: Recent<()>,
     origins: Recent<Origin>,
 }
 
@@ -63,6 +64,11 @@ impl Told {
     /// It is told.
     pub(crate) fn remember_ack(&mut self, key: &str, ack: i8) {
         self.acks.insert(key, ack);
+    }
+
+    /// Whether this pair of ids is new; then it counts as told.
+    pub(crate) fn is_new_mapping(&mut self, phone: &str, lid: &str) -> bool {
+        self.mappings.insert(&format!("{phone} {lid}"), ()).is_none()
     }
 
     /// Remembers which command a message id belongs to.
@@ -311,6 +317,40 @@ pub(crate) fn group_update(update: &GroupUpdate) -> Event {
         announce: update.announce,
         restrict: update.restrict,
     })
+}
+
+/// Everybody whom an event names by number and by `…@lid`. Whoever owns the session knows their own.
+pub(crate) fn met(event: &Event) -> Vec<(String, String)> {
+    let people: Vec<&Sender> = match event {
+        Event::MessageReceived(message) => vec![&message.sender],
+        Event::MessageWaiting(waiting) => vec![&waiting.sender],
+        Event::MessageReaction(reaction) if !reaction.from_me => vec![&reaction.sender],
+        Event::PollVote(vote) if !vote.from_me => vec![&vote.sender],
+        Event::CallReceived(call) => vec![&call.sender],
+        Event::GroupParticipants(told) => told.author.iter().chain(&told.participants).collect(),
+        _ => Vec::new(),
+    };
+    let both = |person: &Sender| Some((person.phone.as_ref()?.as_str().into(), person.lid.as_ref()?.as_str().into()));
+    people.into_iter().filter_map(both).collect()
+}
+
+/// The event of both ids of somebody, and its id: the same whenever and by whomever it is told.
+pub(crate) fn mapping(session: &SessionId, phone: &str, lid: &str) -> (EventId, Event) {
+    let id = EventId::derive(0, &["contact.mapping", session.as_str(), phone, lid]);
+    (id, Event::ContactMapping(ContactMapping { phone: phone.into(), lid: lid.into() }))
+}
+
+/// The event of a message that WhatsApp has not acknowledged for long, and its id.
+pub(crate) fn stalled(session: &SessionId, key: &str, chat_id: &str, at_ms: i64, origin: Origin) -> (EventId, Event) {
+    let told = MessageStalled {
+        key: key.into(),
+        id: message_id(key).to_owned(),
+        chat_id: chat_id.into(),
+        timestamp: Timestamp::from_unix_secs(moment(at_ms).unix_secs()),
+        reference: origin.reference,
+        command_id: origin.command,
+    };
+    (EventId::derive(0, &["message.stalled", session.as_str(), key]), Event::MessageStalled(told))
 }
 
 /// The event of a call, and its id.

@@ -30,6 +30,8 @@ final class EventTypes
         'sync.chats' => WhatsAppSyncedChats::class,
         'sync.messages' => WhatsAppSyncedMessages::class,
         'sync.groups' => WhatsAppSyncedGroups::class,
+        'contact.mapping' => WhatsAppContactMapped::class,
+        'message.stalled' => WhatsAppMessageStalled::class,
         'command.result' => WhatsAppCommandFinished::class,
         'runtime.incompatible' => WhatsAppRuntimeIncompatible::class,
     ];

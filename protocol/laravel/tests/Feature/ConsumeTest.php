@@ -46,6 +46,8 @@ final class ConsumeTest extends TestCase
             'sync.chats' => Events\WhatsAppSyncedChats::class,
             'sync.messages' => Events\WhatsAppSyncedMessages::class,
             'sync.groups' => Events\WhatsAppSyncedGroups::class,
+            'contact.mapping' => Events\WhatsAppContactMapped::class,
+            'message.stalled' => Events\WhatsAppMessageStalled::class,
             'session.passkey' => Events\WhatsAppPasskeyRequested::class,
             'session.qr' => Events\WhatsAppQRGenerated::class, 'session.status' => Events\WhatsAppSessionStatusChanged::class,
         ];

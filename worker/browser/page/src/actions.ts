@@ -8,6 +8,8 @@ import { recipient } from './ids';
 import type { Library } from './library';
 import { chats, contacts, group, groups, history } from './lists';
 import { check } from './people';
+import { isPinned, pin, type PinTime } from './pins';
+import { Recent } from './recent';
 import { messageBy, type ChatModel } from './store';
 import { chatsOf, plan } from './sync';
 
@@ -126,6 +128,23 @@ const ACTIONS: Record<string, Act> = {
 
   'group.leave': async (library, { group: id }: { group: string }) => leave(library, await chatBy(library, id)),
 
+  'message.pin': async (
+    library,
+    { message, pin: wanted, duration }: { message: string; pin: boolean; duration: PinTime },
+  ) => {
+    const model = await messageBy(library, message);
+    if (model.type === 'revoked') throw new Failure('not_allowed', 'the message was taken back');
+    if (isPinned(library, model) === wanted) return;
+    accepted(await pin(library, model, wanted, duration));
+    await shown('the message was not pinned', () => isPinned(library, model) === wanted);
+  },
+
+  'call.reject': async (library, { call }: { call: string }) => {
+    if (rejected.has(call)) return;
+    await library.call.reject(call);
+    rejected.set(call, true);
+  },
+
   'group.create': async (library, { subject, participants }: { subject: string; participants: string[] }) =>
     create(library, subject, participants),
 
@@ -140,6 +159,9 @@ const ACTIONS: Record<string, Act> = {
     if (isBlocked !== block) throw new Failure('not_done', 'the page does not show the contact as asked');
   },
 };
+
+/** Calls that were ended from here, so that ending one again is no failure. */
+const rejected = new Recent<true>(100);
 
 interface Mute {
   expiration: number;

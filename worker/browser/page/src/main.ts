@@ -26,6 +26,7 @@ import { Qr } from './qr';
 import { Sender, SentIds } from './send';
 import { Vigil } from './vigil';
 import { site } from './site';
+import { watchStalled } from './stalled';
 import { socketState, status, streamMode, watchStatus } from './status';
 
 type Handler = (args: never, deadline: number) => unknown;
@@ -65,6 +66,7 @@ class Adapter {
         watchMessages(library, this.#outbox, this.#sent, acks, () => this.#vigil.heard());
         watchChanges(library, this.#outbox, () => this.#vigil.heard());
         watchGroupSettings(library, this.#outbox);
+        watchStalled(library, this.#outbox, options.stalled_ms);
         this.#vigil.start();
         watchLinkCodes(library, this.#outbox);
         this.#outbox.push({ type: 'ready', capabilities: capabilities(library) });

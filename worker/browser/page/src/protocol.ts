@@ -217,6 +217,8 @@ export type Event =
     }
   | { type: 'group'; chat_id: string; change: GroupDeed; author: Person | null; participants: Person[] }
   | ({ type: 'group_update'; chat_id: string; changed: GroupSetting[] } & GroupSettings)
+  /** WhatsApp's server has not acknowledged an own message for long. */
+  | { type: 'stalled'; key: string; chat_id: string; at_ms: number }
   | { type: 'call'; id: string; sender: Person; video: boolean; group: boolean; at_ms: number }
   /** The line looks open, and the server does not answer. */
   | { type: 'silent'; for_ms: number }
@@ -243,6 +245,8 @@ export interface Options {
   binding: string;
   /** Milliseconds without a sign of the server after which it is asked for one. */
   quiet_ms: number;
+  /** Milliseconds without an ack after which an own message counts as stalled. */
+  stalled_ms: number;
   /** Unix milliseconds: the adapter refuses to send after it, until it hears of a later one. */
   owned_until: number;
 }

@@ -37,6 +37,7 @@ pub(super) struct Installation {
     pub(super) bundle: Arc<str>,
     pub(super) binding: String,
     pub(super) quiet: Duration,
+    pub(super) stalled: Duration,
     pub(super) owned_until: SystemTime,
 }
 
@@ -44,8 +45,13 @@ impl Installation {
     /// Evaluates the bundle and keeps what its `install` returns.
     pub(super) async fn run(self) -> Result<Document, String> {
         let quiet_ms = u64::try_from(self.quiet.as_millis()).unwrap_or(u64::MAX);
-        let options =
-            json!({ "binding": self.binding, "quiet_ms": quiet_ms, "owned_until": unix_millis(self.owned_until) });
+        let stalled_ms = u64::try_from(self.stalled.as_millis()).unwrap_or(u64::MAX);
+        let options = json!({
+            "binding": self.binding,
+            "quiet_ms": quiet_ms,
+            "stalled_ms": stalled_ms,
+            "owned_until": unix_millis(self.owned_until),
+        });
         let expression = format!("(function () {{ {}\nreturn wafleetAdapter.install({options}); }})()", self.bundle);
         let mut evaluate = EvaluateParams::new(expression);
         evaluate.unique_context_id = Some(self.context);

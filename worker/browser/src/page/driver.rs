@@ -271,6 +271,7 @@ impl Driver {
             bundle: Arc::clone(&self.options.bundle),
             binding: self.setup.binding.clone(),
             quiet: self.options.quiet,
+            stalled: self.options.stalled,
             owned_until: self.owned_now(),
         };
         self.work.spawn(async move { Done::Installed { unique, result: installation.run().await } });

@@ -570,6 +570,15 @@ pub enum PageEvent {
     Group(GroupChange),
     /// What a group is called, or who may do what in it, changed.
     GroupUpdate(GroupUpdate),
+    /// WhatsApp's server has not acknowledged an own message for longer than [`PageOptions::stalled`](super::PageOptions).
+    Stalled {
+        /// The key of the message.
+        key: String,
+        /// The chat.
+        chat_id: String,
+        /// When it was written, in Unix milliseconds.
+        at_ms: i64,
+    },
     /// Somebody calls.
     Call(Call),
     /// The page takes its line for open, and the server has not answered two questions.

@@ -60,6 +60,7 @@ enum Event {
     Presence { chat_id: String, participant: Option<String>, state: Presence },
     Group(GroupChange),
     GroupUpdate(GroupUpdate),
+    Stalled { key: String, chat_id: String, at_ms: i64 },
     Call(Call),
     Silent { for_ms: u64 },
     Fault { what: String },
@@ -87,6 +88,7 @@ impl From<Event> for Incoming {
             Event::Presence { chat_id, participant, state } => PageEvent::Presence { chat_id, participant, state },
             Event::Group(change) => PageEvent::Group(change),
             Event::GroupUpdate(update) => PageEvent::GroupUpdate(update),
+            Event::Stalled { key, chat_id, at_ms } => PageEvent::Stalled { key, chat_id, at_ms },
             Event::Call(call) => PageEvent::Call(call),
             Event::Silent { for_ms } => PageEvent::Silent { since: Duration::from_millis(for_ms) },
             Event::Fault { what } => PageEvent::Fault { what },
@@ -208,6 +210,7 @@ mod tests {
             { "type": "call", "id": "C", "sender": { "id": "1@lid", "phone": null, "lid": "1@lid" }, "video": true, "group": false, "at_ms": 7 },
             { "type": "group", "chat_id": "1@g.us", "change": "add", "author": null, "participants": [] },
             { "type": "group_update", "chat_id": "1@g.us", "changed": ["subject"], "subject": "s", "description": null, "announce": true, "restrict": false },
+            { "type": "stalled", "key": "true_1@lid_A", "chat_id": "1@lid", "at_ms": 7 },
             { "type": "silent", "for_ms": 90500 },
             { "type": "fault", "what": "something" },
         ]);
