@@ -77,7 +77,7 @@ async fn names(database: &Database, sql: &'static str) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar(sql).fetch_all(database.pool()).await?)
 }
 
-const FLEET_TABLES: [&str; 17] = [
+const FLEET_TABLES: [&str; 18] = [
     "wafleet_audit",
     "wafleet_campaigns",
     "wafleet_campaign_contacts",
@@ -89,6 +89,7 @@ const FLEET_TABLES: [&str; 17] = [
     "wafleet_erasures",
     "wafleet_media",
     "wafleet_optouts",
+    "wafleet_parked",
     "wafleet_sessions",
     "wafleet_session_keys",
     "wafleet_snapshots",
@@ -97,7 +98,7 @@ const FLEET_TABLES: [&str; 17] = [
     "wafleet_syncs",
 ];
 /// How many migrations there are.
-const MIGRATIONS: usize = 13;
+const MIGRATIONS: usize = 14;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {

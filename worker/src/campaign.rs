@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! any session of the workspace takes it ─▶ opted out, cancelled ─▶ failed
-//!                                      ├─▶ paused, quiet hours  ─▶ deferred
+//!                                      ├─▶ paused, quiet hours  ─▶ deferred, and parked until it may go
 //!                                      └─▶ may go ─▶ the session that knows the contact, or the one that took it
 //! ```
 
+pub(crate) mod parking;
 mod progress;
 mod quiet;
 
@@ -23,9 +24,6 @@ use crate::world::World;
 
 pub(crate) use progress::Progress;
 
-/// How soon a message of a paused campaign is looked at again, by how long the pause lasts: a short one ends soon.
-const PAUSE_LOOKS: [(u64, u64); 4] = [(30, 5), (300, 30), (3600, 120), (u64::MAX, 600)];
-
 /// Whether a message of a campaign may go now; `None`: it may.
 ///
 /// # Errors
@@ -41,12 +39,12 @@ pub(crate) async fn screen(world: &World, order: &Order, bulk: bool) -> Result<O
         return Ok(Some(Outcome::Failed(CommandError::new(ErrorCode::OptedOut, message))));
     }
     let Some(CampaignPart { id, quiet_hours }) = campaign else { return Ok(None) };
-    let (now, standing) = (world.clock.unix_secs(), world.database.campaign(workspace, id).await?);
-    match standing.state {
+    match world.database.campaign(workspace, id).await? {
         CampaignState::Running => {}
         CampaignState::Paused => {
             let error = CommandError::new(ErrorCode::CampaignPaused, "the campaign is paused");
-            let until = Timestamp::from_unix_secs(now + pause_look(standing.for_secs));
+            // Nobody knows when it goes on; at the end of its own life it is over.
+            let until = Timestamp::from_unix_secs(order.verified.expires_at);
             return Ok(Some(Outcome::Deferred(error, until)));
         }
         CampaignState::Cancelled => {
@@ -56,7 +54,7 @@ pub(crate) async fn screen(world: &World, order: &Order, bulk: bool) -> Result<O
     }
     let Some(hours) = quiet_hours else { return Ok(None) };
     let phone = to.phone();
-    match quiet::quiet_until(hours, phone.as_ref().map(|phone| phone.as_str()), now) {
+    match quiet::quiet_until(hours, phone.as_ref().map(|phone| phone.as_str()), world.clock.unix_secs()) {
         Ok(None) => Ok(None),
         Ok(Some(until)) => {
             let error = CommandError::new(ErrorCode::QuietHours, "it is a quiet hour where the recipient is");
@@ -64,10 +62,6 @@ pub(crate) async fn screen(world: &World, order: &Order, bulk: bool) -> Result<O
         }
         Err(error) => Ok(Some(Outcome::Failed(CommandError::new(ErrorCode::UnknownZone, error.to_string())))),
     }
-}
-
-fn pause_look(paused_for_secs: u64) -> u64 {
-    PAUSE_LOOKS.into_iter().find(|(below, _)| paused_for_secs < *below).map_or(600, |(_, look)| look)
 }
 
 /// Carries out a command about a workspace and not about one of its sessions.
@@ -149,17 +143,5 @@ pub(crate) fn campaign_of(command: &Command) -> Option<&CampaignId> {
 pub(crate) fn touch(world: &World, workspace: WorkspaceId, command: &Command) {
     if let Some(campaign) = campaign_of(command) {
         world.progress.touch(workspace, campaign.clone());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_short_pause_is_looked_at_often_and_a_long_one_seldom() {
-        for (paused, look) in [(0, 5), (29, 5), (30, 30), (299, 30), (300, 120), (3600, 600), (1_000_000, 600)] {
-            assert_eq!(pause_look(paused), look, "{paused}");
-        }
     }
 }

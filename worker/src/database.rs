@@ -9,6 +9,7 @@ mod contacts;
 mod dead_letters;
 mod ledger;
 mod media;
+mod parked;
 mod profile_keys;
 mod sessions;
 mod snapshot_objects;
@@ -27,6 +28,7 @@ pub(crate) use contacts::ContactKey;
 pub(crate) use dead_letters::{ArchivedLetter, Decision, LetterFilter, LetterState, PreparedReplay};
 pub(crate) use ledger::{Acceptance, CommandRecord, Ending, FinalState, Late, Signer};
 pub(crate) use media::{Heard, MediaEnd, MediaRow};
+pub(crate) use parked::Parked;
 pub(crate) use profile_keys::{Erasure, WrappedHeader, WrappedKey};
 pub(crate) use sessions::{Desired, SessionRow, StatusWrite};
 pub(crate) use snapshot_objects::ForgottenObject;
@@ -85,6 +87,7 @@ impl Database {
             .fetch_optional(&self.pool)
             .await?;
         sqlx::query("SELECT session_id, sync_id FROM wafleet_syncs LIMIT 1").fetch_optional(&self.pool).await?;
+        sqlx::query("SELECT id, taken_by FROM wafleet_parked LIMIT 1").fetch_optional(&self.pool).await?;
         sqlx::query("SELECT id, fingerprint FROM wafleet_dead_letters LIMIT 1").fetch_optional(&self.pool).await?;
         sqlx::query("SELECT id, unlinked_fence FROM wafleet_snapshots LIMIT 1").fetch_optional(&self.pool).await?;
         Ok(())

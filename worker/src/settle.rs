@@ -10,7 +10,7 @@ use wafleet_protocol::timestamp::Timestamp;
 use wafleet_protocol::topology::RetryTier;
 
 use crate::broker::message::Message;
-use crate::campaign;
+use crate::campaign::{self, parking};
 use crate::database::{Ending, FinalState};
 use crate::events::{EmitError, EventSink};
 use crate::intake::{IntakeError, Order, acknowledge, result_id};
@@ -78,8 +78,7 @@ pub(crate) async fn settle(
         Outcome::Deferred(error, until) => {
             let wait = until.unix_secs().saturating_sub(world.clock.unix_secs());
             // What one session has to wait for, another one may not: then it is offered again soon.
-            let for_any = matches!(error.code, ErrorCode::QuietHours | ErrorCode::CampaignPaused);
-            let wait = if order.any && !for_any { wait.min(OFFERED_AGAIN_SECS) } else { wait };
+            let wait = if order.any { wait.min(OFFERED_AGAIN_SECS) } else { wait };
             let tier = RetryTier::ALL
                 .into_iter()
                 .rev()
@@ -88,7 +87,15 @@ pub(crate) async fn settle(
             let told = Told { code: error.code, until: until.unix_secs() };
             let told =
                 told_before(order).filter(|before| before.covers(&told, world.clock.unix_secs())).unwrap_or(told);
+            let code = error.code;
             tell_deferred(world, sink, order, error, until).await?;
+            // What waits for its campaign may wait for days, together with all others of it.
+            if let (Some(campaign), ErrorCode::QuietHours | ErrorCode::CampaignPaused) =
+                (campaign::campaign_of(&order.command), code)
+            {
+                let (paused, due_at) = (code == ErrorCode::CampaignPaused, until.unix_secs());
+                return parking::park(world, sink, order, campaign, paused, due_at, told.to_string()).await;
+            }
             let retry = letter::retry(&order.delivery, tier, order.attempts(), Some(told.to_string()));
             send_round(world, sink, order, retry).await
         }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archivist;
 use crate::broker::consumer::{self, Link};
 use crate::broker::publisher;
-use crate::campaign::Progress;
+use crate::campaign::{Progress, parking};
 use crate::checked::Checked;
 use crate::clock::Clock;
 use crate::cloud::Cloud;
@@ -135,6 +135,7 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
     let controlling = tokio::spawn(control::serve(world.clone(), drain.clone()));
     let archiving = tokio::spawn(archivist::serve(world.clone(), drain.clone()));
     let progressing = tokio::spawn(Progress::tell(world.clone(), drain.clone()));
+    let parking = tokio::spawn(parking::put_back(world.clone(), drain.clone()));
     let cleaning_stop = CancellationToken::new();
     let cleaning = tokio::spawn(snapshot::keep_objects_clean(world.clone(), cleaning_stop.clone()));
     Supervisor::new(world.clone(), Arc::clone(&vitals)).run(drain.clone(), kill.clone()).await;
@@ -142,6 +143,7 @@ pub async fn run(config: Config) -> anyhow::Result<Ending> {
         let _ = controlling.await;
         let _ = archiving.await;
         let _ = progressing.await;
+        let _ = parking.await;
         cleaning_stop.cancel();
         let _ = cleaning.await;
         // The last events are confirmed before the connection closes.

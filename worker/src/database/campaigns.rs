@@ -19,13 +19,6 @@ pub(crate) struct Choice {
     pub(crate) fence: u64,
 }
 
-/// Whether a campaign goes out, and since when that is so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
-    pub(crate) state: CampaignState,
-    pub(crate) for_secs: u64,
-}
-
 impl Database {
     /// Which session has the message.
     ///
@@ -123,16 +116,11 @@ impl Database {
         &self,
         workspace: WorkspaceId,
         campaign: &CampaignId,
-    ) -> Result<Standing, DatabaseError> {
-        let select = "SELECT state, CAST(TIMESTAMPDIFF(SECOND, changed_at, UTC_TIMESTAMP(3)) AS SIGNED) AS for_secs \
-                      FROM wafleet_campaigns WHERE workspace_id = ? AND campaign = ?";
-        let row = sqlx::query(select).bind(workspace.get()).bind(campaign.as_str()).fetch_optional(&self.pool).await?;
-        let Some(row) = row else { return Ok(Standing { state: CampaignState::Running, for_secs: 0 }) };
-        let state: String = row.try_get("state")?;
-        Ok(Standing {
-            state: state.parse().unwrap_or(CampaignState::Running),
-            for_secs: u64::try_from(row.try_get::<i64, _>("for_secs")?).unwrap_or(0),
-        })
+    ) -> Result<CampaignState, DatabaseError> {
+        let select = "SELECT state FROM wafleet_campaigns WHERE workspace_id = ? AND campaign = ?";
+        let query = sqlx::query_scalar::<_, String>(select).bind(workspace.get()).bind(campaign.as_str());
+        let state = query.fetch_optional(&self.pool).await?;
+        Ok(state.and_then(|state| state.parse().ok()).unwrap_or(CampaignState::Running))
     }
 
     /// Changes whether a campaign goes out. One that was cancelled stays so: false.
@@ -150,7 +138,7 @@ impl Database {
                       changed_at = IF(state IN ('cancelled', VALUES(state)), changed_at, VALUES(changed_at)), \
                       state = IF(state = 'cancelled', state, VALUES(state))";
         self.execute(|| sqlx::query(upsert).bind(workspace.get()).bind(campaign.as_str()).bind(state.as_str())).await?;
-        Ok(self.campaign(workspace, campaign).await?.state == state)
+        Ok(self.campaign(workspace, campaign).await? == state)
     }
 
     /// How a campaign goes; `None`: the fleet has never seen it.
@@ -170,7 +158,7 @@ impl Database {
         if rows.is_empty() && known == 0 {
             return Ok(None);
         }
-        let state = self.campaign(workspace, campaign).await?.state;
+        let state = self.campaign(workspace, campaign).await?;
         let mut progress = CampaignProgress {
             campaign: campaign.clone(),
             state,

@@ -114,10 +114,17 @@ impl Job {
             Examined::Settled => return Ok(Follow::Nothing),
         };
         begun.note(&order);
+        let screened = campaign::screen(&self.world, &order, self.tier == Tier::Campaign).await?;
+        if let Some(outcome @ Outcome::Deferred(..)) = screened {
+            // It need not be anybody's for that.
+            settle(&self.world, &self.sink, self.lease.fence(), &order, outcome).await?;
+            return Ok(Follow::Nothing);
+        }
         if let Chosen::Elsewhere = self.choose_session(&mut order, begun).await? {
             return Ok(Follow::Nothing);
         }
-        if let Some(outcome) = campaign::screen(&self.world, &order, self.tier == Tier::Campaign).await? {
+        // An end is only for the session to write that has the message.
+        if let Some(outcome) = screened {
             settle(&self.world, &self.sink, self.lease.fence(), &order, outcome).await?;
             return Ok(Follow::Nothing);
         }
