@@ -41,7 +41,7 @@ pub use action::{
     Action, Archive, AskGroup, Block, Check, Delete, Edit, History, ListChats, ListContacts, ListGroups, Mute, PinChat,
     React, Recording, Seen, SetPresence, Star, Typing,
 };
-pub use call::RejectCall;
+pub use call::{Calls, RejectCall, SessionSettings, UnknownCalls};
 pub use campaign::{CampaignControl, CampaignPart, NoTimeOfDay, OptOut, QuietHours, TimeOfDay};
 pub use cloud::{CloudWebhook, SessionProvider};
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
@@ -83,6 +83,8 @@ pub enum Command {
     CloudWebhook(CloudWebhook),
     /// `session.limits`: give a session limits of its own. The result says what it has used of them.
     SessionLimits(SessionLimits),
+    /// `session.settings`: how the session behaves by itself.
+    SessionSettings(SessionSettings),
     /// `campaign.pause`: the campaign's messages wait.
     CampaignPause(CampaignControl),
     /// `campaign.resume`: they go on.
@@ -107,6 +109,9 @@ pub enum Command {
 pub struct SessionStart {
     /// Link by code, for this phone, instead of by QR. Without effect on a session that is linked.
     pub pairing_phone: Option<PhoneNumber>,
+    /// What becomes of calls; without it, it stays as it was, and is `ring` for a new session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Calls>,
 }
 
 /// Data of `session.link_code`.
@@ -148,7 +153,7 @@ pub struct MessageSend {
 }
 
 /// The type names of the commands that are no [`Action`].
-const OWN_TYPE_NAMES: [&str; 18] = [
+const OWN_TYPE_NAMES: [&str; 19] = [
     "session.start",
     "session.status",
     "session.stop",
@@ -158,6 +163,7 @@ const OWN_TYPE_NAMES: [&str; 18] = [
     "session.passkey_answer",
     "session.provider",
     "session.limits",
+    "session.settings",
     "session.sync",
     "cloud.webhook",
     "campaign.pause",
@@ -208,9 +214,10 @@ impl Command {
     fn from_data(type_: &str, data: Value) -> Result<Self, Rejection> {
         let mut data = Fields::new("data", data)?;
         let command = match type_ {
-            "session.start" => {
-                Self::SessionStart(SessionStart { pairing_phone: data.optional_parsed("pairing_phone")? })
-            }
+            "session.start" => Self::SessionStart(SessionStart {
+                pairing_phone: data.optional_parsed("pairing_phone")?,
+                calls: data.optional_parsed("calls")?,
+            }),
             "session.status" => Self::SessionStatus,
             "session.stop" => Self::SessionStop,
             "session.logout" => Self::SessionLogout,
@@ -221,6 +228,7 @@ impl Command {
             "session.sync" => Self::SessionSync(SessionSync::from_fields(&mut data)?),
             "cloud.webhook" => Self::CloudWebhook(CloudWebhook::from_fields(&mut data)?),
             "session.limits" => Self::SessionLimits(SessionLimits::from_fields(&mut data)?),
+            "session.settings" => Self::SessionSettings(SessionSettings::from_fields(&mut data)?),
             "campaign.pause" => Self::CampaignPause(CampaignControl { campaign: data.parsed("campaign")? }),
             "campaign.resume" => Self::CampaignResume(CampaignControl { campaign: data.parsed("campaign")? }),
             "campaign.cancel" => Self::CampaignCancel(CampaignControl { campaign: data.parsed("campaign")? }),
@@ -248,6 +256,7 @@ impl Command {
             Self::SessionSync(_) => "session.sync",
             Self::CloudWebhook(_) => "cloud.webhook",
             Self::SessionLimits(_) => "session.limits",
+            Self::SessionSettings(_) => "session.settings",
             Self::CampaignPause(_) => "campaign.pause",
             Self::CampaignResume(_) => "campaign.resume",
             Self::CampaignCancel(_) => "campaign.cancel",
@@ -271,6 +280,7 @@ impl Command {
             | Self::SessionPasskeyAnswer(_)
             | Self::SessionProvider(_)
             | Self::SessionLimits(_)
+            | Self::SessionSettings(_)
             | Self::CampaignPause(_)
             | Self::CampaignResume(_)
             | Self::CampaignCancel(_)
@@ -411,6 +421,7 @@ impl Serialize for CommandBody<'_> {
             Command::SessionSync(data) => body.serialize_field("data", data)?,
             Command::CloudWebhook(data) => body.serialize_field("data", data)?,
             Command::SessionLimits(data) => body.serialize_field("data", data)?,
+            Command::SessionSettings(data) => body.serialize_field("data", data)?,
             Command::CampaignPause(data)
             | Command::CampaignResume(data)
             | Command::CampaignCancel(data)
@@ -434,7 +445,7 @@ mod tests {
 
     #[test]
     fn what_php_writes_for_an_empty_map_is_an_empty_map() {
-        let start = Command::SessionStart(SessionStart { pairing_phone: None });
+        let start = Command::SessionStart(SessionStart::default());
         for data in ["{}", "[]", r#"{"pairing_phone":null}"#] {
             assert_eq!(parse(&format!(r#"{{"type":"session.start","version":1,"data":{data}}}"#)), start);
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::command::{
     self, Action, CampaignControl, CloudWebhook, MessageSend, OptOut, SessionLimits, SessionLinkCode, SessionMove,
-    SessionPasskeyAnswer, SessionProvider, SessionStart, SessionSync,
+    SessionPasskeyAnswer, SessionProvider, SessionSettings, SessionStart, SessionSync,
 };
 use crate::event::{
     self, CallReceived, CampaignProgress, CommandResult, ContactMapping, GroupParticipants, GroupUpdate, Message,
@@ -75,6 +75,7 @@ pub fn documents() -> Vec<Document> {
         event("message.stalled", written::<MessageStalled>()),
     ];
     documents.push(command("session.sync", accepted::<SessionSync>()));
+    documents.push(command("session.settings", accepted::<SessionSettings>()));
     documents.push(event("sync.progress", written::<SyncProgress>()));
     documents.push(event("sync.chats", written::<SyncChats>()));
     documents.push(event("sync.messages", written::<SyncMessages>()));

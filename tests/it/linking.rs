@@ -119,7 +119,7 @@ async fn a_session_is_linked_by_a_code_typed_into_the_phone() -> Result<()> {
 
     // Asked for with the start.
     let target = Target::new("by-start")?;
-    let start = Command::SessionStart(SessionStart { pairing_phone: Some(ANNA.parse()?) });
+    let start = Command::SessionStart(SessionStart { pairing_phone: Some(ANNA.parse()?), calls: None });
     stage.host.send(&target, &start).await?;
     let told = |envelope: &Envelope| match &envelope.event {
         Event::SessionCode(code) => Some((envelope.clone(), code.clone())),

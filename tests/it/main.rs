@@ -5,6 +5,7 @@
 
 mod actions;
 mod bad_input;
+mod calls;
 mod campaign;
 mod cloud;
 mod command_line;

@@ -98,7 +98,7 @@ const FLEET_TABLES: [&str; 18] = [
     "wafleet_syncs",
 ];
 /// How many migrations there are.
-const MIGRATIONS: usize = 14;
+const MIGRATIONS: usize = 15;
 
 #[tokio::test]
 async fn an_empty_database_gets_all_tables_and_loses_them_again() -> Result<()> {

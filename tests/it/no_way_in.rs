@@ -171,7 +171,7 @@ async fn nothing_personal_or_secret_is_written_where_operators_look() -> Result<
     let (host, target) = (&stage.host, Target::new("s1")?);
 
     // Linked by a code, after the QR was on show.
-    let start = Command::SessionStart(SessionStart { pairing_phone: Some(ANNA.parse()?) });
+    let start = Command::SessionStart(SessionStart { pairing_phone: Some(ANNA.parse()?), calls: None });
     host.send(&target, &start).await?;
     let (_, qr) = stage.wait_for_qr(0, &target, |_| true).await?;
     for part in qr.qr.as_str().split(',').filter(|part| part.len() > 8) {

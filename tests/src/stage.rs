@@ -11,7 +11,7 @@ use crate::fleet::{Fleet, Host, PATIENCE, Target, WorkerBuilder};
 use crate::services::Addresses;
 
 /// Starts a session, to be linked by QR.
-pub const START: Command = Command::SessionStart(SessionStart { pairing_phone: None });
+pub const START: Command = Command::SessionStart(SessionStart { pairing_phone: None, calls: None });
 
 /// A fleet, its host application, and the far end. Declare workers after it: they have to go first.
 pub struct Stage {

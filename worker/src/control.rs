@@ -1,6 +1,6 @@
 //! The queues that any worker reads: `wa.control`, and `wa.unrouted` for commands whose session has no queues yet.
 //!
-//! `session.start`, `.status` and `.stop` need no owner: they are answered from the database, and the owner, if there is
+//! `session.start`, `.status`, `.settings` and `.stop` need no owner: they are answered from the database, and the owner, if there is
 //! one, is nudged. `session.logout`, `.link_code`, `.passkey_answer`, `.sync` and `.move` need the owner: they are forwarded to the owner's urgent lane.
 
 use std::panic::AssertUnwindSafe;
@@ -134,6 +134,11 @@ async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(),
             audit(world, &order, "session.limited").await?;
             Outcome::Succeeded(Some(stands_with_budget(world, &known).await?))
         }
+        (Command::SessionSettings(wanted), Some(known)) => {
+            world.database.set_calls(session, wanted.calls).await?;
+            audit(world, &order, "session.settings").await?;
+            Outcome::Succeeded(Some(stands(&SessionRow { calls: wanted.calls, ..known })))
+        }
         (Command::SessionStop, Some(known)) => {
             world.database.want_stopped(workspace, session).await?;
             audit(world, &order, "session.stopped").await?;
@@ -145,7 +150,7 @@ async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(),
         }
         (Command::SessionLogout, Some(_)) => {
             // Saying goodbye to WhatsApp needs the page: a stopped session runs once more for it.
-            world.database.want_running(workspace, session, None).await?;
+            world.database.want_running(workspace, session, None, None).await?;
             audit(world, &order, "session.logout").await?;
             world.leases.nudge(session).await;
             return to_owner(world, &order, begun).await;
@@ -216,7 +221,7 @@ async fn start(
         return settle(world, sink, 0, order, Outcome::Retry(error)).await;
     }
     let phone = wanted.pairing_phone.as_ref().map(|phone| phone.as_str());
-    if !world.database.want_running(workspace, session, phone).await? {
+    if !world.database.want_running(workspace, session, phone, wanted.calls).await? {
         return intake::refuse(world, None, &order.delivery, Some(&order.verified), &Rejection::ForeignScope).await;
     }
     if !world.database.ensure_host_row(workspace, session).await? {
@@ -227,6 +232,7 @@ async fn start(
     }
     audit(world, order, "session.started").await?;
     world.leases.nudge(session).await;
+    let calls = wanted.calls.or(known.as_ref().map(|known| known.calls)).unwrap_or_default();
     let status = known.filter(|known| known.desired == Desired::Running).map_or_else(
         || {
             ResultData::Session(SessionStatusChanged {
@@ -240,9 +246,10 @@ async fn start(
                 lid: None,
                 name: None,
                 budget: None,
+                calls: Some(calls),
             })
         },
-        |known| stands(&known),
+        |known| stands(&SessionRow { calls, ..known }),
     );
     settle(world, sink, 0, order, Outcome::Succeeded(Some(status))).await
 }
@@ -396,5 +403,6 @@ fn stands(row: &SessionRow) -> ResultData {
         lid: None,
         name: None,
         budget: None,
+        calls: Some(row.calls),
     })
 }

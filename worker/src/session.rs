@@ -5,6 +5,7 @@
 
 mod acting;
 mod browser;
+mod calling;
 mod checking;
 mod choosing;
 mod cloud;
@@ -35,6 +36,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 use wafleet_browser::{CallError, PageEvent, Sent};
+use wafleet_protocol::command::Calls;
 use wafleet_protocol::event::{Cause, Event, SessionStatus, SessionStatusChanged};
 use wafleet_protocol::id::{EventId, PhoneNumber, SessionId, WorkspaceId};
 
@@ -183,6 +185,8 @@ pub(crate) struct SessionActor {
     sync_news: Arc<tokio::sync::Notify>,
     incompatible: Option<Vec<String>>,
     pairing_phone: Option<PhoneNumber>,
+    /// What becomes of calls, as it was when the session was claimed.
+    calls: Calls,
     /// A pairing code that the page made and nobody was told yet, with its end if the page says it.
     untold_code: Option<(String, Option<i64>)>,
     confirms: FuturesOrdered<TellingConfirmed>,
@@ -315,6 +319,7 @@ pub(crate) fn channel(
         sync_news: Arc::default(),
         incompatible: None,
         pairing_phone: row.pairing_phone.as_deref().and_then(|phone| phone.parse().ok()),
+        calls: row.calls,
         untold_code: None,
         confirms: FuturesOrdered::new(),
         watermark,

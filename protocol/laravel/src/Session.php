@@ -27,10 +27,26 @@ final class Session
         return $session;
     }
 
-    /** Keeps the session running, and links it if it is not linked: a QR follows, or a code for `$pairingPhone`. */
-    public function start(?string $pairingPhone = null): Command
+    /**
+     * Keeps the session running, and links it if it is not linked: a QR follows, or a code for `$pairingPhone`.
+     *
+     * @param  bool|null  $rejectCalls  as {@see self::rejectCalls()}; null: as it was
+     */
+    public function start(?string $pairingPhone = null, ?bool $rejectCalls = null): Command
     {
-        return $this->control('session.start', $pairingPhone === null ? [] : ['pairing_phone' => Command::phone($pairingPhone)]);
+        return $this->control('session.start', array_filter([
+            'pairing_phone' => $pairingPhone === null ? null : Command::phone($pairingPhone),
+            'calls' => $rejectCalls === null ? null : self::calls($rejectCalls),
+        ]));
+    }
+
+    /**
+     * Lets the session reject every call by itself, or lets calls ring again. It holds until the next word, also after a restart;
+     * {@see Events\WhatsAppCallReceived::wasRejected()} tells of each.
+     */
+    public function rejectCalls(bool $reject = true): Command
+    {
+        return $this->control('session.settings', ['calls' => self::calls($reject)]);
     }
 
     /** Closes the session's browser and keeps it linked. */
@@ -203,6 +219,11 @@ final class Session
         string $to, string $text, ?string $ref = null, string $lane = 'normal', int|DateInterval|DateTimeInterface|null $validFor = null,
     ): Command {
         return Command::text($this->workspace, $this->id, $to, $text, $ref, $lane, $validFor, $this->metadata);
+    }
+
+    private static function calls(bool $reject): string
+    {
+        return $reject ? 'reject' : 'ring';
     }
 
     private function control(string $type, array $data = []): Command

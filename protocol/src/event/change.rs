@@ -125,6 +125,9 @@ pub struct CallReceived {
     pub group: bool,
     /// When it began, by WhatsApp's clock; whole seconds.
     pub timestamp: Timestamp,
+    /// Whether the session has rejected it by itself, because its settings say so.
+    #[serde(default)]
+    pub rejected: bool,
 }
 
 /// Data of `contact.mapping`: both ids of somebody are known. The same pair has the same event id, whenever it is told.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
+use crate::command::Calls;
 use crate::personal::Personal;
 use crate::timestamp::Timestamp;
 
@@ -169,6 +170,9 @@ pub struct SessionStatusChanged {
     /// What it has sent and may send; in the results of `session.status` and `session.limits` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// What becomes of calls; in the results of `session.start`, `.stop`, `.status`, `.settings` and `.limits` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Calls>,
 }
 
 /// How well a session does beside its status.

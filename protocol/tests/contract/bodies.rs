@@ -327,6 +327,18 @@ fn misfilled() -> Vec<Case> {
             "data.per_minutes",
         ),
         field(
+            "calls that are neither rejected nor rung",
+            "session.settings",
+            text(r#"{"type":"session.settings","version":1,"data":{"calls":"mute"}}"#),
+            "data.calls",
+        ),
+        field(
+            "settings without any",
+            "session.settings",
+            text(r#"{"type":"session.settings","version":1,"data":{}}"#),
+            "data.calls",
+        ),
+        field(
             "a pairing phone as a number",
             "session.start",
             text(r#"{"type":"session.start","version":1,"data":{"pairing_phone":4915112345678}}"#),

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use wafleet_protocol::command::{
-    Action, Archive, AskGroup, Block, Button, Buttons, CampaignControl, CampaignPart, Card, CardDetails,
+    Action, Archive, AskGroup, Block, Button, Buttons, Calls, CampaignControl, CampaignPart, Card, CardDetails,
     ChangeParticipants, Check, Choices, CloudWebhook, Command, Contacts, Content, CreateGroup, Degrees, Delete, Edit,
     Forward, GroupSettings, History, InviteLink, LeaveGroup, ListChats, ListContacts, ListGroups, ListRow, ListSection,
     Location, Media, MessageSend, Mute, OptOut, ParticipantChange, PasskeyAssertion, PasskeyResponse, PinChat,
     PinMessage, PinTime, Poll, QuietHours, React, Recording, RejectCall, Route, Seen, SessionLimits, SessionLinkCode,
-    SessionMove, SessionPasskeyAnswer, SessionProvider, SessionStart, SessionSync, SetPresence, Star, Template, Text,
-    Typing,
+    SessionMove, SessionPasskeyAnswer, SessionProvider, SessionSettings, SessionStart, SessionSync, SetPresence, Star,
+    Template, Text, Typing,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
@@ -38,10 +38,13 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
         })
     };
     let mut commands = vec![
-        ("session.start", Command::SessionStart(SessionStart { pairing_phone: None }), None),
+        ("session.start", Command::SessionStart(SessionStart::default()), None),
         (
             "session.start-by-code",
-            Command::SessionStart(SessionStart { pairing_phone: Some("4915112345678".parse().expect("a number")) }),
+            Command::SessionStart(SessionStart {
+                pairing_phone: Some("4915112345678".parse().expect("a number")),
+                ..SessionStart::default()
+            }),
             Some(metadata.clone()),
         ),
         ("session.status", Command::SessionStatus, None),
@@ -144,6 +147,9 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
         let reply_to = Some("wamid.HBgLMTY0NjcwNDM1OTUVAgARGBI1RjQyNUE3NDYxNkQ1OTU1".parse().expect("a key"));
         (name, Command::MessageSend(MessageSend { reply_to, ..MessageSend::new(to, content) }), None)
     }));
+    let reject = || SessionStart { calls: Some(Calls::Reject), ..SessionStart::default() };
+    commands.push(("session.start-rejecting-calls", Command::SessionStart(reject()), None));
+    commands.push(("session.settings", Command::SessionSettings(SessionSettings { calls: Calls::Reject }), None));
     commands
 }
 
@@ -533,7 +539,8 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
         .chain(groups())
         .chain(going())
         .chain(syncs())
-        .chain(notices());
+        .chain(notices())
+        .chain(calls());
     let numbered = (1..).zip(events).chain((19..).zip(later));
     numbered.map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
 }
@@ -647,7 +654,14 @@ fn changes() -> Vec<(&'static str, Event)> {
         ),
         (
             "call.received",
-            Event::CallReceived(CallReceived { id: "5C0A2F".to_owned(), sender, video: true, group: false, timestamp }),
+            Event::CallReceived(CallReceived {
+                id: "5C0A2F".to_owned(),
+                sender,
+                video: true,
+                group: false,
+                timestamp,
+                rejected: false,
+            }),
         ),
         (
             "command.result-contact",
@@ -819,6 +833,26 @@ fn paces() -> [(&'static str, Event); 2] {
     ]
 }
 
+/// What becomes of calls.
+fn calls() -> [(&'static str, Event); 2] {
+    let rejected = CallReceived {
+        id: "5C0A30".to_owned(),
+        sender: received().sender,
+        video: false,
+        group: false,
+        timestamp: at(1_795_000_104_000),
+        rejected: true,
+    };
+    let set = SessionStatusChanged { calls: Some(Calls::Reject), ..connected() };
+    [
+        ("call.received-rejected", Event::CallReceived(rejected)),
+        (
+            "command.result-session-settings",
+            result("session.settings", Outcome::Succeeded, None, None, Some(ResultData::Session(set))),
+        ),
+    ]
+}
+
 /// How a campaign goes.
 fn going() -> [(&'static str, Event); 2] {
     [
@@ -885,6 +919,7 @@ fn starting() -> SessionStatusChanged {
         lid: None,
         name: None,
         budget: None,
+        calls: None,
     }
 }
 

@@ -74,7 +74,7 @@ pub struct Chatstate {
 pub struct Setting {
     /// Whose account.
     pub from: Number,
-    /// `star`, `archive`, `mute`, `pin`, `block` or `available`.
+    /// `star`, `archive`, `mute`, `pin`, `block`, `available` or `reject_call`.
     pub setting: String,
     /// What it is about: a message key, a chat, a contact, or nothing.
     pub of: String,

@@ -15,7 +15,7 @@ use super::Disk;
 use crate::profile_keys::{SECOND_PROFILE_KEY, ring_of, run};
 use crate::profiles::{DRAIN, Linked, counted};
 
-const START: Command = Command::SessionStart(SessionStart { pairing_phone: None });
+const START: Command = Command::SessionStart(SessionStart { pairing_phone: None, calls: None });
 
 /// Waits until it was told that an older profile took the place of a damaged one.
 async fn told_damaged(linked: &Linked, mark: usize) -> Result<()> {

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use wafleet_protocol::command::{Command, MessageSend, SessionLinkCode, SessionMove, SessionStart};
+use wafleet_protocol::command::{
+    Calls, Command, MessageSend, SessionLinkCode, SessionMove, SessionSettings, SessionStart,
+};
 use wafleet_protocol::event::{Envelope, Event, Outcome, ResultData, SessionStatus};
 use wafleet_protocol::id::{CommandId, PhoneNumber, SessionId, WorkerId, WorkspaceId};
 use wafleet_protocol::lane::Lane;
@@ -40,6 +42,9 @@ pub(super) enum SessionCommand {
         /// Link by a code typed into this phone instead (digits with country code).
         #[arg(long, value_name = "PHONE")]
         pairing_phone: Option<PhoneNumber>,
+        /// What becomes of calls: `ring` or `reject` (default: as it was).
+        #[arg(long, value_name = "WORD")]
+        calls: Option<Calls>,
         #[command(flatten)]
         waiting: Waiting,
     },
@@ -89,6 +94,17 @@ pub(super) enum SessionCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Say how a session behaves by itself, from now on and whoever owns it.
+    #[command(after_help = "Example:\n  wafleet session settings shop --workspace 1 --calls reject")]
+    Settings {
+        #[command(flatten)]
+        target: Target,
+        /// What becomes of calls: `ring` or `reject`.
+        #[arg(long, value_name = "WORD")]
+        calls: Calls,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
     /// Erase what was saved of a stopped session: its own key is destroyed, which makes every copy of its profiles
     /// unreadable, and its snapshots, their objects and its directory on this machine are deleted. Other machines delete
     /// theirs when a worker starts there. Cannot be undone; the phone has to link again.
@@ -120,11 +136,14 @@ pub(super) enum SessionCommand {
 pub(super) async fn run(command: SessionCommand, settings: &Settings) -> anyhow::Result<ExitCode> {
     let (target, waiting, command, until) = match command {
         SessionCommand::Erase { target, why, by } => return erase(settings, &target, &why, &by).await,
-        SessionCommand::Start { target, show_qr, pairing_phone, waiting } => {
+        SessionCommand::Start { target, show_qr, pairing_phone, calls, waiting } => {
             let until = if show_qr || pairing_phone.is_some() { Until::Linked { show_qr } } else { Until::Result };
-            (target, waiting, Command::SessionStart(SessionStart { pairing_phone }), until)
+            (target, waiting, Command::SessionStart(SessionStart { pairing_phone, calls }), until)
         }
         SessionCommand::Status { target, waiting } => (target, waiting, Command::SessionStatus, Until::Result),
+        SessionCommand::Settings { target, calls, waiting } => {
+            (target, waiting, Command::SessionSettings(SessionSettings { calls }), Until::Result)
+        }
         SessionCommand::Limits { target, limits, waiting } => {
             (target, waiting, Command::SessionLimits(limits.into()), Until::Result)
         }

@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
+use wafleet_protocol::command::Calls;
 use wafleet_protocol::event::SessionStatus;
 
 use super::{Database, DatabaseError};
@@ -34,6 +35,8 @@ pub(crate) struct SessionRow {
     pub(crate) phone: Option<String>,
     /// Link by a pairing code for this phone, if the session needs linking.
     pub(crate) pairing_phone: Option<String>,
+    /// What becomes of calls.
+    pub(crate) calls: Calls,
     /// Unix seconds of the newest message whose event is confirmed; 0 before the first link.
     pub(crate) watermark: u64,
     /// Workers that gave it up, one after the other, since it was last connected.
@@ -60,7 +63,7 @@ pub(crate) struct StatusWrite<'a> {
 }
 
 const COLUMNS: &str = "session_id, fence, workspace_id, desired, status, CAST(UNIX_TIMESTAMP(status_since) * 1000 AS SIGNED) AS status_since, \
-                       cause, attempt, phone, pairing_phone, watermark, relocations, \
+                       cause, attempt, phone, pairing_phone, calls, watermark, relocations, \
                        IF(owner IS NULL, NULL, TIMESTAMPDIFF(MICROSECOND, claimed_at, UTC_TIMESTAMP(3)) DIV 1000) AS unreleased_for_ms, \
                        EXISTS (SELECT 1 FROM wafleet_cloud_bindings AS b WHERE b.session_id = wafleet_sessions.session_id \
                        AND b.workspace_id = wafleet_sessions.workspace_id AND (b.role = 'session' OR b.chosen = 'cloud')) AS by_cloud";
@@ -77,11 +80,18 @@ fn session(row: &MySqlRow) -> Result<SessionRow, sqlx::Error> {
         attempt: row.try_get("attempt")?,
         phone: row.try_get("phone")?,
         pairing_phone: row.try_get("pairing_phone")?,
+        calls: calls(row)?,
         watermark: row.try_get("watermark")?,
         relocations: row.try_get("relocations")?,
         unreleased_for_ms: row.try_get("unreleased_for_ms")?,
         by_cloud: row.try_get("by_cloud")?,
     })
+}
+
+/// A session of which nobody said anything lets calls ring.
+fn calls(row: &MySqlRow) -> Result<Calls, sqlx::Error> {
+    let word: Option<String> = row.try_get("calls")?;
+    Ok(word.and_then(|word| word.parse().ok()).unwrap_or_default())
 }
 
 impl Database {
@@ -113,17 +123,41 @@ impl Database {
         workspace_id: u64,
         session_id: &str,
         pairing_phone: Option<&str>,
+        calls: Option<Calls>,
     ) -> Result<bool, DatabaseError> {
         // `released_at` puts it at the end of the claim order; a session that runs already is left as it is.
         let upsert = "INSERT INTO wafleet_sessions (session_id, workspace_id, desired, status, status_since, cause, attempt, fence, \
-             pairing_phone, watermark, created_at, updated_at) \
-             VALUES (?, ?, 'running', 'initializing', UTC_TIMESTAMP(3), 'command', 0, 0, ?, 0, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)) \
+             pairing_phone, calls, watermark, created_at, updated_at) \
+             VALUES (?, ?, 'running', 'initializing', UTC_TIMESTAMP(3), 'command', 0, 0, ?, ?, 0, UTC_TIMESTAMP(3), UTC_TIMESTAMP(3)) \
              ON DUPLICATE KEY UPDATE desired = IF(workspace_id = VALUES(workspace_id), 'running', desired), \
              relocations = IF(workspace_id = VALUES(workspace_id), 0, relocations), \
              pairing_phone = IF(workspace_id = VALUES(workspace_id), VALUES(pairing_phone), pairing_phone), \
+             calls = IF(workspace_id = VALUES(workspace_id), COALESCE(VALUES(calls), calls), calls), \
              updated_at = IF(workspace_id = VALUES(workspace_id), UTC_TIMESTAMP(3), updated_at)";
-        self.execute(|| sqlx::query(upsert).bind(session_id).bind(workspace_id).bind(pairing_phone)).await?;
+        let calls = calls.map(Calls::as_str);
+        self.execute(|| sqlx::query(upsert).bind(session_id).bind(workspace_id).bind(pairing_phone).bind(calls))
+            .await?;
         Ok(self.session(session_id).await?.is_some_and(|session| session.workspace_id == workspace_id))
+    }
+
+    /// Settles what becomes of a session's calls.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn set_calls(&self, session_id: &str, calls: Calls) -> Result<(), DatabaseError> {
+        let update = "UPDATE wafleet_sessions SET calls = ?, updated_at = UTC_TIMESTAMP(3) WHERE session_id = ?";
+        self.execute(|| sqlx::query(update).bind(calls.as_str()).bind(session_id)).await?;
+        Ok(())
+    }
+
+    /// What becomes of a session's calls.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub(crate) async fn calls(&self, session_id: &str) -> Result<Calls, DatabaseError> {
+        let select = "SELECT calls FROM wafleet_sessions WHERE session_id = ?";
+        let row = sqlx::query(select).bind(session_id).fetch_optional(&self.pool).await?;
+        Ok(row.as_ref().map(calls).transpose()?.unwrap_or_default())
     }
 
     /// Asks for a session to stop. Returns the session as it was, or `None` when this workspace has no such session.

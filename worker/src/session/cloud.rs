@@ -377,5 +377,6 @@ fn standing(
         lid: None,
         name: None,
         budget: None,
+        calls: None,
     }
 }

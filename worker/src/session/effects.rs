@@ -272,6 +272,7 @@ impl SessionActor {
             lid: me.and_then(|me| me.lid.as_deref()).map(Into::into),
             name: me.and_then(|me| me.name.as_deref()).map(Into::into),
             budget: None,
+            calls: None,
         }
     }
 

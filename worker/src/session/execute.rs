@@ -183,6 +183,7 @@ impl Job {
             | Command::SessionStop
             | Command::SessionProvider(_)
             | Command::SessionLimits(_)
+            | Command::SessionSettings(_)
             | Command::CampaignPause(_)
             | Command::CampaignResume(_)
             | Command::CampaignCancel(_)

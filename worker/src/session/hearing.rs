@@ -346,7 +346,7 @@ impl SessionActor {
                 None
             }
             PageEvent::Call(call) => {
-                self.tell(telling::call(&self.session, &call));
+                self.called(call);
                 None
             }
             PageEvent::Fault { what } => {
@@ -366,7 +366,7 @@ impl SessionActor {
     }
 
     /// Tells both ids of everybody who was named by both, once each.
-    fn tell_mappings(&mut self, met: &[(String, String)]) {
+    pub(super) fn tell_mappings(&mut self, met: &[(String, String)]) {
         for (phone, lid) in met {
             if self.told.is_new_mapping(phone, lid) {
                 let (id, event) = telling::mapping(&self.session, phone, lid);

@@ -354,7 +354,7 @@ pub(crate) fn stalled(session: &SessionId, key: &str, chat_id: &str, at_ms: i64,
 }
 
 /// The event of a call, and its id.
-pub(crate) fn call(session: &SessionId, call: &Call) -> (EventId, Event) {
+pub(crate) fn call(session: &SessionId, call: &Call, rejected: bool) -> (EventId, Event) {
     let timestamp = Timestamp::from_unix_secs(moment(call.at_ms).unix_secs());
     let told = CallReceived {
         id: call.id.clone(),
@@ -362,8 +362,11 @@ pub(crate) fn call(session: &SessionId, call: &Call) -> (EventId, Event) {
         video: call.video,
         group: call.group,
         timestamp,
+        rejected,
     };
-    let id = EventId::derive(timestamp.unix_ms(), &["call.received", session.as_str(), &call.id]);
+    // A call that rang on is another piece of news once somebody else could reject it.
+    let parts = ["call.received", session.as_str(), &call.id, "rejected"];
+    let id = EventId::derive(timestamp.unix_ms(), if rejected { &parts } else { &parts[..3] });
     (id, Event::CallReceived(told))
 }
 

@@ -28,6 +28,12 @@ final class WhatsAppCallReceived extends Event
         return (bool) $this->envelope->get('group');
     }
 
+    /** Whether the session has rejected it by itself; see {@see \Wafleet\Laravel\Session::rejectCalls()}. */
+    public function wasRejected(): bool
+    {
+        return (bool) $this->envelope->get('rejected');
+    }
+
     public function happenedAt(): ?CarbonImmutable
     {
         return $this->envelope->moment('timestamp');

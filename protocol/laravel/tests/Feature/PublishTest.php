@@ -61,6 +61,8 @@ final class PublishTest extends TestCase
         $session->sendMedia('12345', 'document', 'https://shop.example.com/offer.pdf', 'Unser Angebot', 'Angebot.pdf', replyTo: $key, lane: 'high');
         $session->sendMediaInline('12345', 'sticker', 'RIFF');
         $session->sync(chats: null, messages: 10);
+        $session->rejectCalls();
+        $session->start(rejectCalls: false);
         $commands = $this->fleet->commands();
         $this->assertEqualsCanonicalizing([
             ['to' => '12345', 'kind' => 'text', 'text' => 'Hallo @67890', 'mentions' => ['67890'], 'reply_to' => $key],
@@ -73,6 +75,8 @@ final class PublishTest extends TestCase
             ['to' => '12345', 'kind' => 'document', 'url' => 'https://shop.example.com/offer.pdf', 'filename' => 'Angebot.pdf', 'caption' => 'Unser Angebot', 'reply_to' => $key],
             ['to' => '12345', 'kind' => 'sticker', 'inline' => 'UklGRg=='],
             ['chats' => null, 'days' => 30, 'messages' => 10, 'groups' => true],
+            ['calls' => 'reject'],
+            ['calls' => 'ring'],
         ], array_column(array_column($commands, 'command'), 'data'));
         $kinds = WhatsAppMessage::orderBy('id')->pluck('kind')->all();
         $this->assertSame(['chat', 'location', 'vcard', 'poll_creation', 'forward', 'document', 'sticker'], $kinds);
