@@ -98,9 +98,11 @@ async fn groups_are_administrated_and_their_changes_told() -> Result<()> {
         description: Some("Every\nThursday".try_into()?),
         announce: Some(true),
         restrict: Some(true),
+        ephemeral: Some(604_800),
     };
     done(host, &target, Action::GroupSettings(settings.clone())).await?;
-    let shown = async || -> Result<Option<GroupInfo>> { Ok(Some(info().await?).filter(|info| info.group.restrict)) };
+    let shown =
+        async || -> Result<Option<GroupInfo>> { Ok(Some(info().await?).filter(|info| info.ephemeral == 604_800)) };
     let set = wait::until("the page shows the settings", PATIENCE, shown).await?;
     ensure!(set.group.subject.as_ref().map(|subject| subject.as_str()) == Some("The other club"), "{set:?}");
     ensure!(set.description.as_ref().map(|text| text.as_str()) == Some("Every\nThursday"), "{set:?}");
@@ -108,6 +110,20 @@ async fn groups_are_administrated_and_their_changes_told() -> Result<()> {
 
     let update = told_update(host, &group, GroupSetting::Restrict).await?;
     ensure!(update.announce && update.restrict, "{update:?}");
+    let update = told_update(host, &group, GroupSetting::Ephemeral).await?;
+    ensure!(update.ephemeral == 604_800, "{update:?}");
+    let never = GroupSettings {
+        group: id.clone(),
+        subject: None,
+        description: None,
+        announce: None,
+        restrict: None,
+        ephemeral: Some(0),
+    };
+    done(host, &target, Action::GroupSettings(never)).await?;
+    let shown = async || -> Result<Option<GroupInfo>> { Ok(Some(info().await?).filter(|info| info.ephemeral == 0)) };
+    let set = wait::until("the page shows that messages stay", PATIENCE, shown).await?;
+    ensure!(set.group.announce && set.group.restrict, "the rest stays: {set:?}");
 
     // What others do is told, too; and who is no administrator is refused.
     ensure!(bert.change_group(&group, "leave", [BERT; 0]));

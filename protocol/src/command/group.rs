@@ -91,7 +91,7 @@ impl ChangeParticipants {
 /// Data of `group.settings`. What is left out stays as it is, and one thing at least is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-#[schemars(extend("anyOf" = ["subject", "description", "announce", "restrict"].map(|name| {
+#[schemars(extend("anyOf" = ["subject", "description", "announce", "restrict", "ephemeral"].map(|name| {
     serde_json::json!({ "required": [name], "properties": { name: { "not": { "type": "null" } } } })
 })))]
 pub struct GroupSettings {
@@ -105,9 +105,16 @@ pub struct GroupSettings {
     pub announce: Option<bool>,
     /// Whether only administrators may change its name, picture and description.
     pub restrict: Option<bool>,
+    /// After how many seconds new messages disappear: 86,400, 604,800 or 7,776,000, or 0 for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = [0, 86_400, 604_800, 7_776_000, null]))]
+    pub ephemeral: Option<u32>,
 }
 
 impl GroupSettings {
+    /// What WhatsApp offers: never, a day, a week, 90 days.
+    pub const EPHEMERAL: [u32; 4] = [0, 86_400, 604_800, 7_776_000];
+
     pub(super) fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
         let settings = Self {
             group: group(data)?,
@@ -115,14 +122,24 @@ impl GroupSettings {
             description: data.optional_parsed("description")?,
             announce: data.optional_flag("announce")?,
             restrict: data.optional_flag("restrict")?,
+            ephemeral: ephemeral(data)?,
         };
-        let Self { subject, description, announce, restrict, .. } = &settings;
-        if subject.is_none() && description.is_none() && announce.is_none() && restrict.is_none() {
-            let why = "is missing, and so are description, announce and restrict: give one of them";
+        let Self { subject, description, announce, restrict, ephemeral, .. } = &settings;
+        let flags = [announce, restrict].into_iter().all(Option::is_none);
+        if flags && subject.is_none() && description.is_none() && ephemeral.is_none() {
+            let why = "is missing, and so are description, announce, restrict and ephemeral: give one of them";
             return Err(data.invalid("subject", why));
         }
         Ok(settings)
     }
+}
+
+fn ephemeral(data: &mut Fields) -> Result<Option<u32>, Rejection> {
+    let Some(value) = data.take("ephemeral") else { return Ok(None) };
+    let offered =
+        value.as_u64().and_then(|secs| GroupSettings::EPHEMERAL.into_iter().find(|known| u64::from(*known) == secs));
+    let why = || data.invalid("ephemeral", "must be 0, 86400, 604800 or 7776000");
+    Ok(Some(offered.ok_or_else(why)?))
 }
 
 /// Data of `group.invite`.

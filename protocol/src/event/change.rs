@@ -185,6 +185,9 @@ pub struct GroupUpdate {
     pub announce: bool,
     /// Whether only administrators may change its name, picture and description.
     pub restrict: bool,
+    /// After how many seconds new messages disappear; 0: never.
+    #[serde(default)]
+    pub ephemeral: u64,
 }
 
 /// Something that is set for a group.
@@ -199,6 +202,8 @@ pub enum GroupSetting {
     Announce,
     /// Who may change what it is called.
     Restrict,
+    /// When messages disappear.
+    Ephemeral,
 }
 
 /// What happened to people in a group.

@@ -117,6 +117,9 @@ pub struct GroupInfo {
     pub group: GroupSummary,
     /// Its description.
     pub description: Option<Personal>,
+    /// After how many seconds new messages disappear; 0: never.
+    #[serde(default)]
+    pub ephemeral: u64,
     /// Who is in it; WhatsApp allows 1,024 at most.
     pub participants: Vec<Participant>,
 }

@@ -519,6 +519,12 @@ fn misfilled_actions() -> Vec<Case> {
             "data.max_age",
         ),
         refused("a call without id", "call.reject", r"{}", "data.call"),
+        refused(
+            "messages that disappear in an hour",
+            "group.settings",
+            r#"{"group":"120363012345678901@g.us","ephemeral":3600}"#,
+            "data.ephemeral",
+        ),
         refused("nothing to set", "group.settings", r#"{"group":"120363012345678901@g.us"}"#, "data.subject"),
         refused("a person to leave", "group.leave", r#"{"group":"4915112345678"}"#, "data.group"),
         refused("a sync of no chats", "session.sync", r#"{"chats":0}"#, "data.chats"),

@@ -147,6 +147,15 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
         let reply_to = Some("wamid.HBgLMTY0NjcwNDM1OTUVAgARGBI1RjQyNUE3NDYxNkQ1OTU1".parse().expect("a key"));
         (name, Command::MessageSend(MessageSend { reply_to, ..MessageSend::new(to, content) }), None)
     }));
+    let ephemeral = GroupSettings {
+        group: "120363012345678901@g.us".parse().expect("a group"),
+        subject: None,
+        description: None,
+        announce: None,
+        restrict: None,
+        ephemeral: Some(604_800),
+    };
+    commands.push(("group.settings-ephemeral", Command::Action(Action::GroupSettings(ephemeral)), None));
     let reject = || SessionStart { calls: Some(Calls::Reject), ..SessionStart::default() };
     commands.push(("session.start-rejecting-calls", Command::SessionStart(reject()), None));
     commands.push(("session.settings", Command::SessionSettings(SessionSettings { calls: Calls::Reject }), None));
@@ -246,6 +255,7 @@ fn actions() -> Vec<(&'static str, Command, Option<Metadata>)> {
                 description: None,
                 announce: Some(true),
                 restrict: None,
+                ephemeral: None,
             }),
         ),
         ("group.leave", Action::LeaveGroup(LeaveGroup { group: group.clone() })),
@@ -757,6 +767,7 @@ fn pages() -> Vec<(&'static str, Event)> {
             "group.info",
             ResultData::Group(GroupInfo {
                 group,
+                ephemeral: 86_400,
                 description: Some("Hallo alle".into()),
                 participants: vec![participant],
             }),
@@ -795,6 +806,7 @@ fn groups() -> Vec<(&'static str, Event)> {
         description: None,
         announce: true,
         restrict: false,
+        ephemeral: 604_800,
     };
     let data = [
         ("command.result-participants", "group.participants", ResultData::Participants(changed)),

@@ -64,7 +64,9 @@ define('WAWebGroupModifyInfoJob', (exports) => {
   exports.setGroupSubject = (group, subject) => set(group, 'subject', subject);
   exports.setGroupDescription = (group, description) => set(group, 'description', description);
   exports.setGroupProperty = (group, property, value) =>
-    set(group, property === 'announcement' ? 'announce' : property, value === 1);
+    property === 'ephemeral'
+      ? set(group, property, value)
+      : set(group, property === 'announcement' ? 'announce' : property, value === 1);
 });
 
 define('WAWebGroupCreateJob', (exports) => {

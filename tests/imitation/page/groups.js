@@ -94,9 +94,12 @@ define('PageGroups', (exports) => {
   const storage = use('PageStorage');
   const { createWid } = use('WAWebWidFactory');
 
-  const show = ({ id, subject, description, announce, restrict, owner, admins, participants }) => {
+  const show = ({ id, subject, description, announce, restrict, ephemeral, owner, admins, participants }) => {
     const metadata = use('WAWebGroupMetadataCollection').default.gadd(createWid(id));
-    metadata.set({ subject, desc: description, announce, restrict, owner: createWid(owner), size: participants.length });
+    // Absent where messages stay, as on the real page.
+    const ephemeralDuration = ephemeral || undefined;
+    metadata.set({ subject, desc: description, announce, restrict, ephemeralDuration });
+    metadata.set({ owner: createWid(owner), size: participants.length });
     for (const { lid } of participants) {
       const [isAdmin, isSuperAdmin] = [admins.includes(lid), lid === owner];
       metadata.participants.add({ id: createWid(lid), isAdmin, isSuperAdmin }, { merge: true });

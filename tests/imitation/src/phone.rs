@@ -293,7 +293,8 @@ impl Phone {
             .change(|state, now| state.change_group_on_phone(&self.number, group, change, &people, Value::Null, now))
     }
 
-    /// Sets something of a group that this phone's owner administrates: `subject`, `description`, `announce`, `restrict`.
+    /// Sets something of a group that this phone's owner administrates: `subject`, `description`, `announce`,
+    /// `restrict`, `ephemeral`.
     /// False when that is not allowed.
     pub fn set_in_group(&self, group: &GroupId, setting: &str, value: impl Into<Value>) -> bool {
         let value = value.into();

@@ -166,6 +166,8 @@ pub(crate) struct Group {
     pub(crate) announce: bool,
     /// Only administrators may change what it is called.
     pub(crate) restrict: bool,
+    /// Seconds after which new messages disappear; 0: never.
+    pub(crate) ephemeral: u64,
     pub(crate) owner: Lid,
     /// How often the code by which people come in was replaced.
     #[serde(skip)]

@@ -308,6 +308,7 @@ pub(crate) fn group_update(update: &GroupUpdate) -> Event {
         PageSetting::Description => GroupSetting::Description,
         PageSetting::Announce => GroupSetting::Announce,
         PageSetting::Restrict => GroupSetting::Restrict,
+        PageSetting::Ephemeral => GroupSetting::Ephemeral,
     };
     Event::GroupUpdate(ToldUpdate {
         chat_id: update.chat_id.as_str().into(),
@@ -316,6 +317,7 @@ pub(crate) fn group_update(update: &GroupUpdate) -> Event {
         description: update.description.as_deref().map(Personal::from),
         announce: update.announce,
         restrict: update.restrict,
+        ephemeral: update.ephemeral,
     })
 }
 

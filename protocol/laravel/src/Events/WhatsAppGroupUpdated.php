@@ -10,7 +10,7 @@ final class WhatsAppGroupUpdated extends Event
         return (string) $this->envelope->get('chat_id');
     }
 
-    /** @return list<string> what changed: subject, description, announce, restrict */
+    /** @return list<string> what changed: subject, description, announce, restrict, ephemeral */
     public function changed(): array
     {
         return (array) $this->envelope->get('changed', []);
@@ -36,5 +36,11 @@ final class WhatsAppGroupUpdated extends Event
     public function isRestricted(): bool
     {
         return (bool) $this->envelope->get('restrict');
+    }
+
+    /** After how many seconds new messages disappear; 0: never. */
+    public function ephemeralSeconds(): int
+    {
+        return (int) $this->envelope->get('ephemeral', 0);
     }
 }

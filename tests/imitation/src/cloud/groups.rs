@@ -42,6 +42,7 @@ impl State {
             description: None,
             announce: false,
             restrict: false,
+            ephemeral: 0,
             owner: owner.lid(),
             codes: 0,
             admins: vec![owner.lid()],
@@ -162,6 +163,7 @@ impl State {
             ("description", Value::String(description)) => group.description = Some(description),
             ("announce", Value::Bool(announce)) => group.announce = announce,
             ("restrict", Value::Bool(restrict)) => group.restrict = restrict,
+            ("ephemeral", Value::Number(secs)) => group.ephemeral = secs.as_u64().unwrap_or(0),
             _ => {}
         }
         if leaves {

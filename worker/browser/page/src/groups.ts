@@ -163,7 +163,7 @@ export async function create(
 }
 
 /** A refusal of the server is one, whatever else may go wrong. */
-async function answered<T>(asked: Promise<T>): Promise<T> {
+export async function answered<T>(asked: Promise<T>): Promise<T> {
   try {
     return await asked;
   } catch (error) {
@@ -187,6 +187,8 @@ export interface Settings {
   description: string | null;
   announce: boolean | null;
   restrict: boolean | null;
+  /** Seconds after which new messages disappear; 0: never. */
+  ephemeral?: number | null;
 }
 
 /** Changes what is asked for, and leaves the rest. */
@@ -206,6 +208,16 @@ export async function changeSettings({ whatsapp, group }: Library, chat: ChatMod
       await group.setProperty(chat.id, property as unknown as Parameters<typeof group.setProperty>[1], value);
     }
   }
+  const ephemeral = wanted.ephemeral ?? null;
+  if (ephemeral !== null && seconds(now.ephemeralDuration) !== ephemeral) {
+    const property = 'ephemeral' as unknown as Parameters<typeof group.setProperty>[1];
+    await group.setProperty(chat.id, property, ephemeral as Parameters<typeof group.setProperty>[2]);
+  }
+}
+
+/** The page leaves it out where messages stay. */
+export function seconds(duration: unknown): number {
+  return typeof duration === 'number' && duration > 0 ? duration : 0;
 }
 
 /** Leaves a group; one that was left before stays left. */
@@ -221,6 +233,7 @@ interface Metadata {
   desc?: unknown;
   announce?: unknown;
   restrict?: unknown;
+  ephemeralDuration?: unknown;
 }
 
 /** Tells when a group is called otherwise, or others may do something in it: as the page's own models show it. */
@@ -260,19 +273,20 @@ export function watchGroupSettings(library: Library, outbox: Outbox): void {
     if (due.size === 0) setTimeout(lookAtAll, TELL_AFTER_MS);
     due.add(model);
   };
-  for (const name of ['add', 'change:stale', 'change:subject', 'change:desc', 'change:announce', 'change:restrict']) {
+  for (const name of ['add', 'change:stale', 'change:subject', 'change:desc', 'change:announce', 'change:restrict', 'change:ephemeralDuration']) {
     store.on(name, soon);
   }
   store.getModelsArray().forEach(guarded);
 }
 
 /** How a group is set, once the page knows. */
-function settingsOf({ stale, subject, desc, announce, restrict }: Metadata): GroupSettings | null {
+function settingsOf({ stale, subject, desc, announce, restrict, ephemeralDuration }: Metadata): GroupSettings | null {
   if (stale === true || typeof subject !== 'string' || subject === '') return null;
   return {
     subject,
     description: typeof desc === 'string' && desc !== '' ? desc : null,
     announce: announce === true,
     restrict: restrict === true,
+    ephemeral: seconds(ephemeralDuration),
   };
 }

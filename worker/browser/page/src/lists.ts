@@ -2,6 +2,7 @@
 // neither repeats nor hides another one.
 
 import { Failure } from './errors';
+import { seconds } from './groups';
 import { user, userOrNull } from './ids';
 import type { Library } from './library';
 import { directory, isMessage, personOf, toMessage, type Directory, type RawMessage } from './messages';
@@ -155,9 +156,11 @@ export async function group(library: Library, chat: ChatModel): Promise<unknown>
   await library.whatsapp.GroupMetadataStore.find(chat.id);
   const ids = directory(library);
   const participants = chat.groupMetadata?.participants.getModelsArray() ?? [];
+  const metadata = chat.groupMetadata as unknown as { desc?: unknown; ephemeralDuration?: unknown } | undefined;
   return {
     group: summary(chat),
-    description: text((chat.groupMetadata as unknown as { desc?: unknown } | undefined)?.desc),
+    description: text(metadata?.desc),
+    ephemeral: seconds(metadata?.ephemeralDuration),
     participants: participants.map((participant) => {
       const { id, phone, lid } = personOf(user(participant.id), ids);
       return { id, phone: digits(phone), lid, admin: participant.isAdmin === true || participant.isSuperAdmin === true };

@@ -88,7 +88,7 @@ export interface ContactAnswer {
 }
 
 /** Something that is set for a group. */
-export type GroupSetting = 'subject' | 'description' | 'announce' | 'restrict';
+export type GroupSetting = 'subject' | 'description' | 'announce' | 'restrict' | 'ephemeral';
 
 /** How a group is called, and who may do what in it. */
 export interface GroupSettings {
@@ -96,6 +96,8 @@ export interface GroupSettings {
   description: string | null;
   announce: boolean;
   restrict: boolean;
+  /** Seconds after which new messages disappear; 0: never. */
+  ephemeral: number;
 }
 
 /** What happened to people in a group. */

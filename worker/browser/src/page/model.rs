@@ -325,6 +325,8 @@ pub struct GroupUpdate {
     pub announce: bool,
     /// Whether only administrators may change what it is called.
     pub restrict: bool,
+    /// After how many seconds new messages disappear; 0: never.
+    pub ephemeral: u64,
 }
 
 /// Something that is set for a group.
@@ -339,6 +341,8 @@ pub enum GroupSetting {
     Announce,
     /// Who may change what it is called.
     Restrict,
+    /// When messages disappear.
+    Ephemeral,
 }
 
 /// What happened to people in a group.

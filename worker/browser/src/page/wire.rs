@@ -209,7 +209,7 @@ mod tests {
             { "type": "presence", "chat_id": "1@lid", "participant": null, "state": "typing" },
             { "type": "call", "id": "C", "sender": { "id": "1@lid", "phone": null, "lid": "1@lid" }, "video": true, "group": false, "at_ms": 7 },
             { "type": "group", "chat_id": "1@g.us", "change": "add", "author": null, "participants": [] },
-            { "type": "group_update", "chat_id": "1@g.us", "changed": ["subject"], "subject": "s", "description": null, "announce": true, "restrict": false },
+            { "type": "group_update", "chat_id": "1@g.us", "changed": ["subject"], "subject": "s", "description": null, "announce": true, "restrict": false, "ephemeral": 0 },
             { "type": "stalled", "key": "true_1@lid_A", "chat_id": "1@lid", "at_ms": 7 },
             { "type": "silent", "for_ms": 90500 },
             { "type": "fault", "what": "something" },
