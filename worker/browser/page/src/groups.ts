@@ -174,7 +174,15 @@ export async function answered<T>(asked: Promise<T>): Promise<T> {
 }
 
 /** The link by which people come into a group; a new one in its place where `revoke` says so. */
-export async function invite({ group }: Library, chat: ChatModel, revoke: boolean): Promise<{ invite_link: string }> {
+export async function invite(
+  { whatsapp, group }: Library,
+  chat: ChatModel,
+  revoke: boolean,
+): Promise<{ invite_link: string }> {
+  // wa-js calls it unseen. Builds of the page were met that do not have it, and asking them again would not help.
+  if (revoke && typeof whatsapp.functions.resetGroupInviteCode !== 'function') {
+    throw new Failure('incompatible', 'the page cannot replace the link of a group');
+  }
   const answer: unknown = await answered<unknown>(revoke ? group.revokeInviteCode(chat.id) : group.getInviteCode(chat.id));
   const { inviteCode, code } = (answer ?? {}) as { inviteCode?: unknown; code?: unknown };
   const found = [answer, inviteCode, code].find((one) => typeof one === 'string' && one !== '');

@@ -48,5 +48,13 @@ export async function pin({ whatsapp }: Library, message: MsgModel, wanted: bool
   // Nobody else has it yet, so nobody could be told which one is pinned.
   if ((message.ack ?? 0) < enums.ACK.SENT) throw new Failure('not_done', 'the message is not sent yet');
   const state = wanted ? enums.PIN_STATE.PIN : enums.PIN_STATE.UNPIN;
-  return functions.sendPinInChatMsg(message, state, wanted ? enums.PinExpiryDurationOption[TIMES[time]] : undefined);
+  return functions.sendPinInChatMsg(message, state, wanted ? duration(enums, TIMES[time]) : undefined);
+}
+
+type Enums = Library['whatsapp']['enums'];
+
+/** Each is its own name; should the page hide the list of them, the name will do. */
+function duration(enums: Enums, name: (typeof TIMES)[PinTime]): Enums['PinExpiryDurationOption'][typeof name] {
+  const known = enums.PinExpiryDurationOption as Enums['PinExpiryDurationOption'] | undefined;
+  return known?.[name] ?? (name as unknown as Enums['PinExpiryDurationOption'][typeof name]);
 }
