@@ -29,11 +29,13 @@ mod cloud;
 mod content;
 mod group;
 mod interactive;
+mod label;
 mod limits;
 mod media;
 mod passkey;
 mod pin;
 mod route;
+mod status;
 mod sync;
 mod text;
 
@@ -47,11 +49,13 @@ pub use cloud::{CloudWebhook, SessionProvider};
 pub use content::{Card, CardDetails, Contacts, Content, Degrees, Forward, Location, Poll, Text};
 pub use group::{ChangeParticipants, CreateGroup, GroupSettings, InviteLink, LeaveGroup, ParticipantChange};
 pub use interactive::{Button, Buttons, Choices, ListRow, ListSection};
+pub use label::{LabelChat, ListLabels};
 pub use limits::SessionLimits;
 pub use media::{FileName, Inline, Media, MediaError, MediaKind, MediaSource, MediaUrl, MimeType, ObjectKey};
 pub use passkey::{PasskeyAssertion, PasskeyResponse, SessionPasskeyAnswer};
 pub use pin::{PinMessage, PinTime};
 pub use route::{Route, Template};
+pub use status::{Color, NoColor, StatusPost, Story, StoryText};
 pub use sync::SessionSync;
 pub use text::{Line, MessageText, Reference, TextError};
 
@@ -99,6 +103,8 @@ pub enum Command {
     OptOutRemove(OptOut),
     /// `message.send`: send one message.
     MessageSend(MessageSend),
+    /// `status.post`: show a story to the people of the address book, for a day.
+    StatusPost(StatusPost),
     /// Everything else that a session can be asked to do.
     Action(Action),
 }
@@ -153,7 +159,7 @@ pub struct MessageSend {
 }
 
 /// The type names of the commands that are no [`Action`].
-const OWN_TYPE_NAMES: [&str; 19] = [
+const OWN_TYPE_NAMES: [&str; 20] = [
     "session.start",
     "session.status",
     "session.stop",
@@ -173,6 +179,7 @@ const OWN_TYPE_NAMES: [&str; 19] = [
     "optout.add",
     "optout.remove",
     "message.send",
+    "status.post",
 ];
 
 impl Command {
@@ -236,6 +243,7 @@ impl Command {
             "optout.add" => Self::OptOutAdd(OptOut::from_fields(&mut data)?),
             "optout.remove" => Self::OptOutRemove(OptOut::from_fields(&mut data)?),
             "message.send" => Self::MessageSend(MessageSend::from_fields(&mut data)?),
+            "status.post" => Self::StatusPost(StatusPost::from_fields(&mut data)?),
             type_ => Self::Action(Action::from_fields(type_, &mut data)?),
         };
         data.finish()?;
@@ -264,6 +272,7 @@ impl Command {
             Self::OptOutAdd(_) => "optout.add",
             Self::OptOutRemove(_) => "optout.remove",
             Self::MessageSend(_) => "message.send",
+            Self::StatusPost(_) => "status.post",
             Self::Action(action) => action.type_name(),
         }
     }
@@ -288,7 +297,7 @@ impl Command {
             | Self::OptOutAdd(_)
             | Self::OptOutRemove(_)
             | Self::SessionSync(_) => true,
-            Self::MessageSend(_) | Self::CloudWebhook(_) | Self::Action(_) => false,
+            Self::MessageSend(_) | Self::StatusPost(_) | Self::CloudWebhook(_) | Self::Action(_) => false,
         }
     }
 
@@ -428,6 +437,7 @@ impl Serialize for CommandBody<'_> {
             | Command::CampaignStatus(data) => body.serialize_field("data", data)?,
             Command::OptOutAdd(data) | Command::OptOutRemove(data) => body.serialize_field("data", data)?,
             Command::MessageSend(data) => body.serialize_field("data", data)?,
+            Command::StatusPost(data) => body.serialize_field("data", data)?,
             Command::Action(data) => body.serialize_field("data", data)?,
         }
         body.end()

@@ -129,6 +129,8 @@ error_codes! {
     MessageNotFound = "message_not_found",
     /// The command names a chat or group that this session does not have.
     ChatNotFound = "chat_not_found",
+    /// The command names a label that this account does not have.
+    LabelNotFound = "label_not_found",
     /// WhatsApp does not allow this here: not an own message, too late, not an administrator, ….
     NotAllowed = "not_allowed",
     /// The file of a message cannot be sent: it is not there, too large, of the wrong type, or where no worker may look.
@@ -189,6 +191,7 @@ impl ErrorCode {
             | Self::RecipientNotFound
             | Self::MessageNotFound
             | Self::ChatNotFound
+            | Self::LabelNotFound
             | Self::NotAllowed
             | Self::MediaRefused
             | Self::MessageRefused

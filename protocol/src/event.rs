@@ -18,6 +18,7 @@ mod budget;
 mod campaign;
 mod change;
 mod content;
+mod label;
 mod listing;
 mod media;
 mod message;
@@ -33,6 +34,7 @@ pub use change::{
     MessageReaction, MessageRevoked, MessageStalled, MessageWaiting, PollVote, PresenceState, PresenceUpdate,
 };
 pub use content::{Medium, Place, Question, Quoted, VisitingCard};
+pub use label::{ChatLabel, Label, LabelUpdate, Labels};
 pub use listing::{
     ChatPage, ChatSummary, ContactPage, ContactSummary, GroupInfo, GroupPage, GroupSummary, HistoryPage, Participant,
     PastMessage,
@@ -120,6 +122,10 @@ pub enum Event {
     GroupParticipants(GroupParticipants),
     /// `group.update`: what a group is called, or who may do what in it, changed.
     GroupUpdate(GroupUpdate),
+    /// `label.update`: there is another label, or it is called otherwise, or gone.
+    LabelUpdate(LabelUpdate),
+    /// `chat.label`: a chat has got a label, or lost it.
+    ChatLabel(ChatLabel),
     /// `campaign.progress`: how a campaign goes, while it does.
     CampaignProgress(CampaignProgress),
     /// `sync.progress`: how far a sync has come.
@@ -138,7 +144,7 @@ pub enum Event {
 
 impl Event {
     /// All type names.
-    pub const TYPE_NAMES: [&'static str; 26] = [
+    pub const TYPE_NAMES: [&'static str; 28] = [
         "session.status",
         "session.qr",
         "session.code",
@@ -158,6 +164,8 @@ impl Event {
         "call.received",
         "group.participants",
         "group.update",
+        "label.update",
+        "chat.label",
         "campaign.progress",
         "sync.progress",
         "sync.chats",
@@ -189,6 +197,8 @@ impl Event {
             Self::CallReceived(_) => "call.received",
             Self::GroupParticipants(_) => "group.participants",
             Self::GroupUpdate(_) => "group.update",
+            Self::LabelUpdate(_) => "label.update",
+            Self::ChatLabel(_) => "chat.label",
             Self::CampaignProgress(_) => "campaign.progress",
             Self::SyncProgress(_) => "sync.progress",
             Self::SyncChats(_) => "sync.chats",
@@ -228,6 +238,8 @@ impl Event {
             "call.received" => Self::CallReceived(read(data)?),
             "group.participants" => Self::GroupParticipants(read(data)?),
             "group.update" => Self::GroupUpdate(read(data)?),
+            "label.update" => Self::LabelUpdate(read(data)?),
+            "chat.label" => Self::ChatLabel(read(data)?),
             "campaign.progress" => Self::CampaignProgress(read(data)?),
             "sync.progress" => Self::SyncProgress(read(data)?),
             "sync.chats" => Self::SyncChats(read(data)?),

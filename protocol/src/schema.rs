@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use crate::command::{
     self, Action, CampaignControl, CloudWebhook, MessageSend, OptOut, SessionLimits, SessionLinkCode, SessionMove,
-    SessionPasskeyAnswer, SessionProvider, SessionSettings, SessionStart, SessionSync,
+    SessionPasskeyAnswer, SessionProvider, SessionSettings, SessionStart, SessionSync, StatusPost,
 };
 use crate::event::{
-    self, CallReceived, CampaignProgress, CommandResult, ContactMapping, GroupParticipants, GroupUpdate, Message,
-    MessageAck, MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageStalled,
-    MessageWaiting, PollVote, PresenceUpdate, RuntimeIncompatible, SessionCode, SessionPasskey, SessionQr,
-    SessionStatusChanged, SyncChats, SyncGroups, SyncMessages, SyncProgress,
+    self, CallReceived, CampaignProgress, ChatLabel, CommandResult, ContactMapping, GroupParticipants, GroupUpdate,
+    LabelUpdate, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent,
+    MessageStalled, MessageWaiting, PollVote, PresenceUpdate, RuntimeIncompatible, SessionCode, SessionPasskey,
+    SessionQr, SessionStatusChanged, SyncChats, SyncGroups, SyncMessages, SyncProgress,
 };
 use crate::id::{CommandId, EventId, SessionId, WorkerId, WorkspaceId};
 use crate::metadata::Metadata;
@@ -76,6 +76,9 @@ pub fn documents() -> Vec<Document> {
     ];
     documents.push(command("session.sync", accepted::<SessionSync>()));
     documents.push(command("session.settings", accepted::<SessionSettings>()));
+    documents.push(event("label.update", written::<LabelUpdate>()));
+    documents.push(event("chat.label", written::<ChatLabel>()));
+    documents.push(command("status.post", accepted::<StatusPost>()));
     documents.push(event("sync.progress", written::<SyncProgress>()));
     documents.push(event("sync.chats", written::<SyncChats>()));
     documents.push(event("sync.messages", written::<SyncMessages>()));

@@ -124,11 +124,8 @@ async fn every_kind_leaves_once_with_what_it_holds() -> Result<()> {
     received_key(&stage, &bert.send_text(Address::Group(group.clone()), "hello all")).await?; // the page knows the group
     let lid = bert.number().lid().to_string();
     let digits = lid.trim_end_matches("@lid");
-    let mention = Text {
-        text: format!("ask @{BERT}, not @{BERT}0").try_into()?,
-        mentions: vec![BERT.parse()?],
-        link_preview: false,
-    };
+    let text = format!("ask @{BERT}, not @{BERT}0").try_into()?;
+    let mention = Text { mentions: vec![BERT.parse()?], ..Text::plain(text) };
     let (left, _) = leaves_once(&stage, &target, to(&group.to_string(), Content::Text(mention))?).await?;
     ensure!(left.chat == Address::Group(group) && left.text == format!("ask @{digits}, not @{BERT}0"), "{left:?}");
     held(&left, &[("mentionedJidList", json!([lid]))])

@@ -21,10 +21,11 @@ use wafleet_tests::stage::Stage;
 const ANNA: &str = "4915112345678";
 const BERT: &str = "4915187654321";
 /// One pixel each.
-const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+pub(crate) const PNG: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 const WEBP: &str = "UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA==";
 
-fn bytes(base64: &str) -> Result<Vec<u8>> {
+pub(crate) fn bytes(base64: &str) -> Result<Vec<u8>> {
     Ok(STANDARD.decode(base64)?)
 }
 
@@ -135,7 +136,7 @@ fn at(url: &str) -> Result<Media> {
     Ok(Media::at(url.parse()?))
 }
 
-fn inline(file: &[u8]) -> Result<Media> {
+pub(crate) fn inline(file: &[u8]) -> Result<Media> {
     Ok(Media {
         url: None,
         object: None,

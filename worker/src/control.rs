@@ -182,6 +182,7 @@ async fn control(world: &World, delivery: Delivery, begun: &Begun) -> Result<(),
         }
         (
             Command::MessageSend(_)
+            | Command::StatusPost(_)
             | Command::CloudWebhook(_)
             | Command::Action(_)
             | Command::CampaignPause(_)

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use lapin::message::Delivery;
 use lapin::options::BasicAckOptions;
 use serde_json::json;
-use wafleet_protocol::command::Command;
+use wafleet_protocol::command::{Command, MessageSend, StatusPost};
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandError, CommandResult, Event, Outcome as EventOutcome};
 use wafleet_protocol::id::{EventId, SessionId, WorkspaceId};
@@ -168,8 +168,10 @@ pub(crate) async fn examine(
         }
     };
     let reference = match &command {
-        Command::MessageSend(message) => message.reference.as_ref().map(|reference| reference.as_str().to_owned()),
-        _ => None,
+        Command::MessageSend(MessageSend { reference, .. }) | Command::StatusPost(StatusPost { reference, .. }) => {
+            reference
+        }
+        _ => &None,
     };
     let mut record = CommandRecord {
         workspace_id: verified.workspace.get(),
@@ -178,7 +180,7 @@ pub(crate) async fn examine(
         kind: command.type_name(),
         key_id: verified.key.to_string(),
         body_sha256: CommandRecord::fingerprint(verified.session.as_str(), command.type_name(), &delivery.data),
-        reference,
+        reference: reference.as_ref().map(|reference| reference.as_str().to_owned()),
         campaign: campaign_of(&command).map(ToString::to_string),
         issued_at: i64::try_from(verified.issued_at).unwrap_or(i64::MAX),
         expires_at: i64::try_from(verified.expires_at).unwrap_or(i64::MAX),
@@ -277,9 +279,13 @@ fn belongs(command: &Command, verified: &Verified, place: Place<'_>) -> Result<(
             | Command::SessionSync(_)
             | Command::CloudWebhook(_)
             | Command::MessageSend(_)
+            | Command::StatusPost(_)
             | Command::Action(_),
         ) => Ok(()),
-        (Place::Unrouted, Command::MessageSend(_) | Command::CloudWebhook(_) | Command::Action(_)) => Ok(()),
+        (
+            Place::Unrouted,
+            Command::MessageSend(_) | Command::StatusPost(_) | Command::CloudWebhook(_) | Command::Action(_),
+        ) => Ok(()),
         _ => Err(Rejection::Misrouted),
     }
 }

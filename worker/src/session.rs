@@ -574,7 +574,6 @@ impl SessionActor {
                 // Who asked for an end before wants it for good or for anybody.
                 self.leaving.take().map(Input::from).or(Some(Input::Drain))
             }
-            Follow::PasskeyAnswered => Some(Input::PasskeyAnswered),
             Follow::Sync => {
                 self.sync_news.notify_one();
                 None

@@ -51,6 +51,13 @@ pub fn happening(event: &Event) -> String {
         Event::GroupUpdate(told) => format!("{} of {} is another", json_text(&told.changed), told.chat_id.as_str()),
         Event::ContactMapping(told) => format!("{} is {}", told.phone.as_str(), told.lid.as_str()),
         Event::MessageStalled(told) => format!("message {} is not acknowledged", told.id),
+        Event::LabelUpdate(told) => {
+            format!("label {} is {}", told.label.id, if told.deleted { "gone" } else { "another" })
+        }
+        Event::ChatLabel(told) => {
+            let verb = if told.labelled { "got" } else { "lost" };
+            format!("{} {verb} label {}", told.chat_id.as_str(), told.label_id)
+        }
         Event::CallReceived(call) => format!("call from {}", call.sender.id.as_str()),
         Event::SyncProgress(sync) => {
             let state = match sync.state {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::call::RejectCall;
 use super::group::{ChangeParticipants, CreateGroup, GroupSettings, InviteLink, LeaveGroup, group};
+use super::label::{LabelChat, ListLabels};
 use super::pin::PinMessage;
 use super::text::{Line, MessageText};
 use crate::id::{ChatId, ChatKind, MessageKey};
@@ -104,6 +105,10 @@ actions! {
     PinMessage(PinMessage) = "message.pin",
     /// `call.reject`: end a call that rings, on all devices. Calls of groups cannot be ended so.
     RejectCall(RejectCall) = "call.reject",
+    /// `label.list`: the labels of a WhatsApp Business account.
+    ListLabels(ListLabels) = "label.list",
+    /// `chat.label`: put a label on a chat, or take it off.
+    LabelChat(LabelChat) = "chat.label",
 }
 
 impl Action {
@@ -122,6 +127,7 @@ impl Action {
             | Self::ListContacts(_)
             | Self::ListGroups(_)
             | Self::GroupInfo(_)
+            | Self::ListLabels(_)
             | Self::GroupInvite(_)
             | Self::RejectCall(_) => FIVE_MINUTES,
             Self::React(_)
@@ -132,6 +138,7 @@ impl Action {
             | Self::Archive(_)
             | Self::Mute(_)
             | Self::PinChat(_)
+            | Self::LabelChat(_)
             | Self::Block(_)
             | Self::ChangeParticipants(_)
             | Self::GroupSettings(_)

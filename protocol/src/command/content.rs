@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::interactive::{Buttons, Choices};
 use super::media::{Media, MediaKind};
+use super::status::Color;
 use super::text::{Line, MessageText};
 use crate::id::{ChatId, ChatKind, MessageKey, PhoneNumber};
 use crate::json::Fields;
@@ -61,6 +62,10 @@ pub struct Text {
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     #[schemars(with = "Option<bool>")]
     pub link_preview: bool,
+    /// What is behind the text of a story; [`StatusPost`](super::StatusPost) alone sets it.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub background: Option<Color>,
 }
 
 impl Text {
@@ -69,7 +74,7 @@ impl Text {
 
     /// A text without mentions and preview.
     pub fn plain(text: MessageText) -> Self {
-        Self { text, mentions: Vec::new(), link_preview: false }
+        Self { text, mentions: Vec::new(), link_preview: false, background: None }
     }
 }
 
@@ -293,7 +298,8 @@ impl Text {
         if mentions.iter().any(|person| person.kind() == ChatKind::Group) {
             return Err(data.invalid("mentions", "must name people and no group"));
         }
-        Ok(Self { text, mentions, link_preview: data.optional_flag("link_preview")?.unwrap_or(false) })
+        let link_preview = data.optional_flag("link_preview")?.unwrap_or(false);
+        Ok(Self { text, mentions, link_preview, background: None })
     }
 }
 

@@ -37,6 +37,9 @@ pub struct ChatSummary {
     pub pinned: bool,
     /// Whether the phone keeps quiet about it.
     pub muted: bool,
+    /// The ids of its labels, which WhatsApp Business has.
+    #[serde(default)]
+    pub labels: Vec<String>,
 }
 
 /// What `chat.history` yields: messages of one chat, the oldest first.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::campaign::CampaignProgress;
+use super::label::Labels;
 use super::listing::{ChatPage, ContactPage, GroupInfo, GroupPage, HistoryPage};
 use super::message::Ack;
 use super::session::{SessionCode, SessionStatusChanged};
@@ -114,6 +115,8 @@ pub enum ResultData {
     GroupLink(GroupLink),
     /// Of `group.participants`: what became of whom.
     Participants(ParticipantsChanged),
+    /// Of `label.list`: the labels.
+    Labels(Labels),
     /// Of `campaign.pause`, `campaign.resume`, `campaign.cancel`, `campaign.status`: how the campaign goes.
     Campaign(CampaignProgress),
 }

@@ -36,7 +36,12 @@ pub enum ChatKind {
     Lid,
     /// A group: `…@g.us`.
     Group,
+    /// One's own stories: `status@broadcast`. No text is parsed to it; `status.post` alone sends there.
+    Status,
 }
+
+/// Where stories go, in WhatsApp's own word.
+const STATUS: &str = "status@broadcast";
 
 /// Where a message may be sent, in WhatsApp's words: `…@c.us`, `…@lid` or `…@g.us`. `Debug` hides it.
 ///
@@ -54,8 +59,15 @@ impl ChatId {
         match self.0.rsplit_once('@') {
             Some((_, "lid")) => ChatKind::Lid,
             Some((_, "g.us")) => ChatKind::Group,
+            Some((_, "broadcast")) => ChatKind::Status,
             _ => ChatKind::Contact,
         }
+    }
+
+    /// Where stories go.
+    #[must_use]
+    pub fn status() -> Self {
+        Self(STATUS.to_owned())
     }
 
     /// The phone number, when the chat is named by one.
@@ -150,7 +162,7 @@ pub struct MessageKey(String);
 
 impl MessageKey {
     /// The accepted form.
-    pub const PATTERN: &'static str = "^((true|false)_[0-9-]{1,40}@(c\\.us|lid|g\\.us)_[A-Za-z0-9.-]{1,128}(_[0-9:]{1,40}@(c\\.us|lid))?|wamid\\.[A-Za-z0-9+/=_-]{1,240})$";
+    pub const PATTERN: &'static str = "^((true|false)_([0-9-]{1,40}@(c\\.us|lid|g\\.us)|status@broadcast)_[A-Za-z0-9.-]{1,128}(_[0-9:]{1,40}@(c\\.us|lid))?|wamid\\.[A-Za-z0-9+/=_-]{1,240})$";
 
     /// Whether it is Meta's id of a message by the Cloud API.
     pub fn is_metas(&self) -> bool {
@@ -194,7 +206,7 @@ impl MessageKey {
             _ => return Err(wrong),
         };
         let accepted = matches!(direction, "true" | "false")
-            && is_of(chat, &["c.us", "lid", "g.us"], false)
+            && (chat == STATUS || is_of(chat, &["c.us", "lid", "g.us"], false))
             && (1..=128).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
             && participant.is_none_or(|participant| is_of(participant, &["c.us", "lid"], true));

@@ -5,23 +5,24 @@ use std::collections::BTreeMap;
 use wafleet_protocol::command::{
     Action, Archive, AskGroup, Block, Button, Buttons, Calls, CampaignControl, CampaignPart, Card, CardDetails,
     ChangeParticipants, Check, Choices, CloudWebhook, Command, Contacts, Content, CreateGroup, Degrees, Delete, Edit,
-    Forward, GroupSettings, History, InviteLink, LeaveGroup, ListChats, ListContacts, ListGroups, ListRow, ListSection,
-    Location, Media, MessageSend, Mute, OptOut, ParticipantChange, PasskeyAssertion, PasskeyResponse, PinChat,
-    PinMessage, PinTime, Poll, QuietHours, React, Recording, RejectCall, Route, Seen, SessionLimits, SessionLinkCode,
-    SessionMove, SessionPasskeyAnswer, SessionProvider, SessionSettings, SessionStart, SessionSync, SetPresence, Star,
-    Template, Text, Typing,
+    Forward, GroupSettings, History, InviteLink, LabelChat, LeaveGroup, ListChats, ListContacts, ListGroups,
+    ListLabels, ListRow, ListSection, Location, Media, MessageSend, Mute, OptOut, ParticipantChange, PasskeyAssertion,
+    PasskeyResponse, PinChat, PinMessage, PinTime, Poll, QuietHours, React, Recording, RejectCall, Route, Seen,
+    SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionProvider, SessionSettings, SessionStart, SessionSync,
+    SetPresence, Star, StatusPost, Story, StoryText, Template, Text, Typing,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
-    AckName, Authoritative, Budget, CallReceived, CampaignProgress, CampaignState, Cause, ChatPage, ChatSummary,
-    CommandError, CommandResult, ContactChecked, ContactMapping, ContactPage, ContactSummary, Envelope, Event,
-    GroupChange, GroupCreated, GroupInfo, GroupLink, GroupPage, GroupParticipants, GroupSetting, GroupSummary,
-    GroupUpdate, Health, HealthParts, HistoryPage, Invitation, MediaFailure, MediaOutcome, Medium, Message, MessageAck,
-    MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent, MessageSource, MessageStalled,
-    MessageWaiting, Outcome, Participant, ParticipantChanged, ParticipantsChanged, PasskeyDescriptor, PasskeyRequest,
-    PastMessage, Place, PollVote, PresenceState, PresenceUpdate, Question, Quoted, Restriction, ResultData,
-    RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr, SessionStatus,
-    SessionStatusChanged, SyncChats, SyncGroups, SyncMessages, SyncProgress, SyncState, Used, VisitingCard,
+    AckName, Authoritative, Budget, CallReceived, CampaignProgress, CampaignState, Cause, ChatLabel, ChatPage,
+    ChatSummary, CommandError, CommandResult, ContactChecked, ContactMapping, ContactPage, ContactSummary, Envelope,
+    Event, GroupChange, GroupCreated, GroupInfo, GroupLink, GroupPage, GroupParticipants, GroupSetting, GroupSummary,
+    GroupUpdate, Health, HealthParts, HistoryPage, Invitation, Label, LabelUpdate, Labels, MediaFailure, MediaOutcome,
+    Medium, Message, MessageAck, MessageEdited, MessageMedia, MessageReaction, MessageRevoked, MessageSent,
+    MessageSource, MessageStalled, MessageWaiting, Outcome, Participant, ParticipantChanged, ParticipantsChanged,
+    PasskeyDescriptor, PasskeyRequest, PastMessage, Place, PollVote, PresenceState, PresenceUpdate, Question, Quoted,
+    Restriction, ResultData, RuntimeIncompatible, Sender, SentMessage, SessionCode, SessionPasskey, SessionQr,
+    SessionStatus, SessionStatusChanged, SyncChats, SyncGroups, SyncMessages, SyncProgress, SyncState, Used,
+    VisitingCard,
 };
 use wafleet_protocol::id::{ChatId, CommandId, EventId, MessageId, MessageKey, SessionId, WorkspaceId};
 use wafleet_protocol::metadata::Metadata;
@@ -159,7 +160,22 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
     let reject = || SessionStart { calls: Some(Calls::Reject), ..SessionStart::default() };
     commands.push(("session.start-rejecting-calls", Command::SessionStart(reject()), None));
     commands.push(("session.settings", Command::SessionSettings(SessionSettings { calls: Calls::Reject }), None));
+    commands.extend(stories());
     commands
+}
+
+/// `status.post` with every kind of story.
+fn stories() -> [(&'static str, Command, Option<Metadata>); 2] {
+    let text = StoryText {
+        text: "Heute bis 20 Uhr geöffnet".try_into().expect("a text"),
+        background: Some("#0a7cff".to_owned().try_into().expect("a color")),
+    };
+    let picture = Media::at("https://example.com/angebot.jpg".parse().expect("an address"));
+    let post = |story, reference| Command::StatusPost(StatusPost { story, reference });
+    [
+        ("status.post", post(Story::Text(text), Some("opening".try_into().expect("a reference"))), None),
+        ("status.post-image", post(Story::Image(picture), None), None),
+    ]
 }
 
 /// About campaigns, and their messages.
@@ -235,7 +251,7 @@ fn actions() -> Vec<(&'static str, Command, Option<Metadata>)> {
             "chat.list-next",
             Action::ListChats(ListChats { limit: 10, cursor: cursor.clone(), unread: true, archived: Some(false) }),
         ),
-        ("chat.history", Action::History(History { chat, limit: 100, cursor: key_cursor })),
+        ("chat.history", Action::History(History { chat: chat.clone(), limit: 100, cursor: key_cursor })),
         ("contact.list", Action::ListContacts(ListContacts { limit: 50, cursor: cursor.clone() })),
         ("group.list", Action::ListGroups(ListGroups { limit: 50, cursor })),
         ("group.info", Action::GroupInfo(AskGroup { group: group.clone() })),
@@ -276,6 +292,8 @@ fn actions() -> Vec<(&'static str, Command, Option<Metadata>)> {
             }),
         ),
         ("call.reject", Action::RejectCall(RejectCall { call: "AC5B6D7E8F".try_into().expect("a line") })),
+        ("label.list", Action::ListLabels(ListLabels {})),
+        ("chat.label", Action::LabelChat(LabelChat { chat, label: "7".try_into().expect("a line"), labelled: true })),
     ];
     named.into_iter().map(|(name, action)| (name, Command::Action(action), None)).collect()
 }
@@ -286,10 +304,11 @@ fn contents() -> Vec<(&'static str, Command, Option<Metadata>)> {
     let line = |text: &str| text.try_into().expect("a line");
     let key: MessageKey = "false_987654321098765@lid_3A0123456789ABCDEF01".parse().expect("a key");
     let degrees = |number| Degrees::within(number, 180.0).expect("an angle");
+    let text = "Hallo @4915187654321 und @987654321098765: https://example.com/".try_into().expect("a text");
     let mention = Content::Text(Text {
-        text: "Hallo @4915187654321 und @987654321098765: https://example.com/".try_into().expect("a text"),
         mentions: ["4915187654321", "987654321098765@lid"].map(|id| id.parse().expect("a person")).to_vec(),
         link_preview: true,
+        ..Text::plain(text)
     });
     let place = Location {
         latitude: degrees(52.518611),
@@ -550,7 +569,8 @@ pub(crate) fn events() -> Vec<(&'static str, Envelope)> {
         .chain(going())
         .chain(syncs())
         .chain(notices())
-        .chain(calls());
+        .chain(calls())
+        .chain(labels());
     let numbered = (1..).zip(events).chain((19..).zip(later));
     numbered.map(|(seq, (name, event))| (name, envelope(seq, event))).collect()
 }
@@ -722,6 +742,7 @@ fn pages() -> Vec<(&'static str, Event)> {
         archived: false,
         pinned: true,
         muted: false,
+        labels: vec!["7".into()],
     };
     let person = ContactSummary {
         id: "987654321098765@lid".into(),
@@ -873,6 +894,23 @@ fn going() -> [(&'static str, Event); 2] {
             "command.result-campaign",
             result("campaign.status", Outcome::Succeeded, None, None, Some(ResultData::Campaign(progress()))),
         ),
+    ]
+}
+
+/// Labels of a business.
+fn labels() -> [(&'static str, Event); 3] {
+    let label = Label { id: "7".into(), name: "Bezahlt".into(), color: Some("#64c4ff".into()) };
+    let data = ResultData::Labels(Labels { labels: vec![label.clone()] });
+    let put = ChatLabel {
+        chat_id: "987654321098765@lid".into(),
+        label_id: "7".into(),
+        label: Some("Bezahlt".into()),
+        labelled: true,
+    };
+    [
+        ("command.result-labels", result("label.list", Outcome::Succeeded, None, None, Some(data))),
+        ("label.update", Event::LabelUpdate(LabelUpdate { label, deleted: false })),
+        ("chat.label", Event::ChatLabel(put)),
     ]
 }
 

@@ -6,7 +6,7 @@ define('PageBoot', (exports) => {
 
   exports.boot = async () => {
     await use('PageIdentity').load();
-    const parts = ['PageLinking', 'PagePasskey', 'PageReceiving', 'PageChats', 'PageCalls', 'PageRestriction'];
+    const parts = ['PageLinking', 'PagePasskey', 'PageReceiving', 'PageChats', 'PageCalls', 'PageRestriction', 'PageLabels'];
     for (const part of parts) use(part);
     navigator.storage?.persist?.().catch(() => {});
     await use('PageConnection').start();

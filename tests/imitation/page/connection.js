@@ -105,15 +105,16 @@ define('PageConnection', (exports) => {
     await socket.request('logout', {}).catch(() => {});
   };
 
-  exports.on('success', async ({ me, address_book, groups, restriction }) => {
+  exports.on('success', async ({ me, address_book, groups, labels, restriction }) => {
     redialMs = pageOptions.redial_ms;
-    Conn.set({ platform: me.platform, pushname: me.name, connected: true });
+    Conn.set({ platform: me.platform, isSMB: me.platform === 'smba', pushname: me.name, connected: true });
     setSocketState('CONNECTED');
     Socket.set('stream', 'CONNECTED');
     BackendEventBus.trigger(BackendEvent.OPEN_SOCKET_STREAM);
     await use('PageBoot').restoreOnce();
     await use('PageContacts').learn(me, address_book);
     for (const group of groups) await use('PageGroups').learn(group);
+    await use('PageLabels').learn(labels);
     use('PageRestriction').set(restriction);
     BackendEventBus.trigger(BackendEvent.OFFLINE_PROCESS_READY);
     BackendEventBus.trigger(BackendEvent.MAIN_STREAM_MODE_READY);

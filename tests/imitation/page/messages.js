@@ -73,7 +73,7 @@ define('PageMessages', (exports) => {
     ...['pollName', 'pollOptions', 'pollSelectableOptionsCount'],
     ...['subtype', 'title', 'description', 'canonicalUrl', 'matchedText', 'richPreviewType', 'thumbnail'],
     ...['isForwarded', 'forwardingScore', 'mentionedJidList', 'quotedStanzaID', 'quotedParticipant', 'quotedMsg'],
-    ...['isViewOnce', 'isGif', 'latestEditMsgKey', 'latestEditSenderTimestampMs', 'star'],
+    ...['isViewOnce', 'isGif', 'backgroundColor', 'latestEditMsgKey', 'latestEditSenderTimestampMs', 'star'],
   ];
   const QUOTED_FIELDS = ['type', 'body', 'caption', 'lat', 'lng', 'loc', 'pollName', 'vcardFormattedName'];
   const plain = (value) => JSON.parse(JSON.stringify(value));
@@ -120,6 +120,9 @@ define('PageMessages', (exports) => {
     const [message] = MsgCollection.add(values);
     use('PageMediaData').attach(message);
     chat.msgs.add(message);
+    // Stories are shown by their author, too.
+    const { remote, participant } = message.id;
+    if (remote.isStatusV3()) use('WAWebStatusCollection').StatusV3Collection.addStatusMessages(participant, [message]);
     return message;
   };
   exports.show = show;
@@ -160,12 +163,12 @@ define('PageMessages', (exports) => {
     if (row) await storage.put('message', { ...row, ack: message.ack, t: message.t });
   };
 
-  // After a reload only the last messages of a chat are in memory; the others are found in the table.
+  // After a reload only the last messages of a chat, and all stories, are in memory; the others are found in the table.
   exports.restore = async () => {
     const { ChatCollection } = use('WAWebChatCollection');
     for (const chat of ChatCollection.models) {
       const rows = await storage.messagesOf(String(chat.id));
-      for (const row of rows.slice(-1)) show(chat, exports.fromRow(row));
+      for (const row of chat.id.isStatusV3() ? rows : rows.slice(-1)) show(chat, exports.fromRow(row));
     }
   };
 });

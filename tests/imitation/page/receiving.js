@@ -6,16 +6,11 @@ define('PageReceiving', () => {
   const { createWid } = use('WAWebWidFactory');
   const MsgKey = use('WAWebMsgKey').default;
 
-  const receiveMessage = async ({ message }) => {
+  const valuesOf = (message) => {
     const chat = createWid(message.chat);
     const sender = createWid(message.sender);
     const isGroup = chat.isGroup();
-    await use('PageContacts').meet({
-      lid: isGroup ? message.sender : message.chat,
-      number: message.number,
-      pushname: message.from_me ? undefined : message.name,
-    });
-    const values = {
+    return {
       id: new MsgKey({
         fromMe: message.from_me,
         remote: chat,
@@ -31,8 +26,17 @@ define('PageReceiving', () => {
       t: message.t,
       ack: message.from_me ? 1 : 0,
       notifyName: message.name ?? '',
-      isNewMsg: true,
     };
+  };
+
+  const receiveMessage = async ({ message }) => {
+    const chat = createWid(message.chat);
+    await use('PageContacts').meet({
+      lid: chat.isGroup() ? message.sender : message.chat,
+      number: message.number,
+      pushname: message.from_me ? undefined : message.name,
+    });
+    const values = { ...valuesOf(message), isNewMsg: true };
     if (await use('PageHappenings').receive(chat, values, message.content)) return;
     await use('WAWebMsgCollection').MsgCollection.processMultipleMessages(chat, [values]);
   };
@@ -57,6 +61,23 @@ define('PageReceiving', () => {
     receipt: receiveReceipt,
     group: ({ group, deed }) => use('PageGroups').learn(group, deed),
   };
+
+  // What the account had before this page: stored and shown, and news to nobody.
+  connection.on('history', async ({ messages }) => {
+    const { toRow, show } = use('PageMessages');
+    const chats = Map.groupBy(messages, ({ chat }) => chat);
+    // By their own times, so that they come before everything that arrives from now on.
+    const rows = messages.map((message, n) => ({ ...toRow(valuesOf(message)), arrival: message.t * 1_000_000 + n }));
+    await use('PageStorage').putAll('message', rows);
+    for (const [id, of] of chats) {
+      const last = of.at(-1);
+      await use('PageContacts').meet({ lid: id, number: last.number, pushname: of.find(({ from_me }) => !from_me)?.name });
+      const chat = await use('PageChats').open(createWid(id), { t: last.t });
+      const shown = show(chat, valuesOf(last));
+      chat.set({ t: last.t, lastReceivedKey: shown.id });
+      await use('PageChats').save(chat);
+    }
+  });
 
   connection.on('queued', async ({ n, item }) => {
     await receive[item.item](item);

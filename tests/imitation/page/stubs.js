@@ -53,11 +53,9 @@ const defineEmptyCollection = (id, name, proxyName) =>
 defineEmptyCollection('WAWebBlocklistCollection', 'BlocklistCollection', 'blocklistEntry');
 defineEmptyCollection('WAWebBotProfileCollection', 'BotProfileCollection', 'botProfileEntry');
 defineEmptyCollection('WAWebBusinessProfileCollection', 'BusinessProfileCollection', 'businessProfileEntry');
-defineEmptyCollection('WAWebLabelCollection', 'LabelCollection', 'labelEntry');
 defineEmptyCollection('WAWebOrderCollection', 'OrderCollection', 'orderEntry');
 defineEmptyCollection('WAWebProfilePicThumbCollection', 'ProfilePicThumbCollection', 'profilePicThumbEntry');
 defineEmptyCollection('WAWebReactionsCollection', 'ReactionsCollection', 'reactionsEntry');
-defineEmptyCollection('WAWebStatusCollection', 'StatusV3Collection', 'statusV3Entry');
 defineEmptyCollection('WAWebTextStatusCollection', 'TextStatusCollection', 'textStatusEntry');
 
 define('WAWebNewsletterCollection', (exports) => {
@@ -126,14 +124,6 @@ define('WAWebMsgActionCapability', (exports) => {
 });
 
 // Functions that wa-js replaces when it is ready; they only have to be there.
-defineStub(
-  'WAWebBizLabelUtils',
-  'addToLabelCollection',
-  'removeLabelFromCollection',
-  'createLabelItemId',
-  'getParentCollection',
-  'initializeLabels',
-);
 defineStub('WAWebE2EProtoUtils', 'typeAttributeFromProtobuf');
 defineStub('WAWebBackendJobsCommon', 'mediaTypeFromProtobuf', 'encodeMaybeMediaType');
 defineStub('WAWebMsgGetters', 'getIsUnreadType', 'isUnreadTypeMsg');

@@ -12,6 +12,8 @@ mod agenda;
 mod connection;
 mod groups;
 mod happenings;
+mod history;
+mod labels;
 mod linking;
 mod messages;
 mod state;

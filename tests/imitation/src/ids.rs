@@ -35,7 +35,12 @@ pub enum Address {
     Lid(Lid),
     /// `120363000000000001@g.us`.
     Group(GroupId),
+    /// `status@broadcast`: one's story.
+    Status,
 }
+
+/// Where stories are posted.
+const STATUS: &str = "status@broadcast";
 
 /// The text is not an id of the kind that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +90,7 @@ impl Address {
             Self::Number(number) => number.wid(),
             Self::Lid(lid) => lid.wid(),
             Self::Group(group) => group.wid(),
+            Self::Status => STATUS.to_owned(),
         }
     }
 }
@@ -126,7 +132,9 @@ impl FromStr for Address {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        if text.ends_with("@lid") {
+        if text == STATUS {
+            Ok(Self::Status)
+        } else if text.ends_with("@lid") {
             text.parse().map(Self::Lid)
         } else if text.ends_with("@g.us") {
             text.parse().map(Self::Group)

@@ -191,6 +191,13 @@ impl Phone {
         });
     }
 
+    /// The phone has a chat with somebody: so many texts, by turns of the two and a minute apart, the newest a minute old. A
+    /// page that is linked from now on gets them as its history; nothing tells of them as new.
+    pub fn remember(&self, partner: impl TryInto<Number, Error: Debug>, name: &str, messages: usize) {
+        let partner: Number = written(partner);
+        self.cloud.change(|state, now| state.remember(&self.number, &partner, name, messages, now));
+    }
+
     /// A message from somebody else. Gives its id.
     pub fn receive_text(&self, from: impl TryInto<Number, Error: Debug>, name: &str, text: &str) -> String {
         let from: Number = written(from);
@@ -335,6 +342,27 @@ impl Phone {
     /// [`ControlError::NotConnected`].
     pub fn conflict(&self) -> Result<(), ControlError> {
         self.cloud.change(|state, _| state.conflict(&self.number))
+    }
+
+    /// From now on this is a phone with WhatsApp Business. Pages learn it when they connect.
+    pub fn do_business(&self) {
+        self.cloud.change(|state, _| state.make_business(&self.number));
+    }
+
+    /// A label of this id is there, called so and in the `color`th of WhatsApp's colors; one that was there changes.
+    pub fn set_label(&self, id: &str, name: &str, color: u32) {
+        self.cloud.change(|state, _| state.set_label(&self.number, id, name, color));
+    }
+
+    /// A label is deleted.
+    pub fn delete_label(&self, id: &str) {
+        self.cloud.change(|state, _| state.delete_label(&self.number, id));
+    }
+
+    /// A chat gets a label, or loses it. False when there is no such label.
+    pub fn label_chat(&self, id: &str, chat: impl TryInto<Address, Error: Debug>, labelled: bool) -> bool {
+        let chat: Address = written(chat);
+        self.cloud.change(|state, _| state.label_chat(&self.number, id, &chat, labelled))
     }
 
     /// Restricts the account.

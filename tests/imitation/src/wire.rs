@@ -72,7 +72,16 @@ pub(crate) enum ToPage {
     /// A phone linked this device: store these credentials and say `device_signed`.
     Paired { me: Me, secret: String },
     /// Login accepted. `queued` counts the frames that waited for the device.
-    Success { me: Me, address_book: Vec<Person>, groups: Vec<Group>, restriction: Option<Restriction>, queued: usize },
+    Success {
+        me: Me,
+        address_book: Vec<Person>,
+        groups: Vec<Group>,
+        labels: Vec<LabelOfAccount>,
+        restriction: Option<Restriction>,
+        queued: usize,
+    },
+    /// Messages from before the device was linked, the oldest of each chat first.
+    History { messages: Vec<WireMessage> },
     /// Every frame that waited has been sent.
     OfflineEnd,
     /// Login refused.
@@ -93,6 +102,8 @@ pub(crate) enum ToPage {
     Presence { chat: Address, state: String },
     /// Somebody calls; lost when nobody listens.
     Call { id: String, from: Lid, video: bool, began: u64 },
+    /// All labels of the account, one of which changed.
+    Labels { labels: Vec<LabelOfAccount> },
     /// The account may not write to strangers for a while; `None` lifts it.
     Restriction { restriction: Option<Restriction> },
     /// I am here.
@@ -140,6 +151,16 @@ pub(crate) struct Me {
     pub(crate) device: u32,
     pub(crate) name: String,
     pub(crate) platform: String,
+}
+
+/// A label of a business account, and the chats that have it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct LabelOfAccount {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// The number of one of WhatsApp's colors.
+    pub(crate) color: u32,
+    pub(crate) chats: Vec<String>,
 }
 
 /// An entry of the phone's address book.

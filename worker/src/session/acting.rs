@@ -113,6 +113,7 @@ fn data(action: &Action, answer: Value) -> Result<Option<ResultData>, serde_json
         Action::GroupInfo(_) => Some(ResultData::Group(serde_json::from_value(answer)?)),
         Action::CreateGroup(_) => Some(ResultData::GroupCreated(serde_json::from_value(answer)?)),
         Action::GroupInvite(_) => Some(ResultData::GroupLink(serde_json::from_value(answer)?)),
+        Action::ListLabels(_) => Some(ResultData::Labels(serde_json::from_value(answer)?)),
         Action::ChangeParticipants(_) => Some(ResultData::Participants(serde_json::from_value(answer)?)),
         Action::React(_)
         | Action::Edit(_)
@@ -124,6 +125,7 @@ fn data(action: &Action, answer: Value) -> Result<Option<ResultData>, serde_json
         | Action::Archive(_)
         | Action::Mute(_)
         | Action::PinChat(_)
+        | Action::LabelChat(_)
         | Action::SetPresence(_)
         | Action::GroupSettings(_)
         | Action::PinMessage(_)
@@ -163,6 +165,8 @@ fn refused(answer: &CallError) -> Outcome {
         Some("message_not_found" | "msg_not_found" | "invalid_message_key") => {
             failed(ErrorCode::MessageNotFound, "this session does not have the message")
         }
+        Some("label_not_found") => failed(ErrorCode::LabelNotFound, "this account has no such label"),
+        Some("is_not_business") => failed(ErrorCode::NotAllowed, "labels are for accounts of WhatsApp Business"),
         Some("chat_not_found") => failed(ErrorCode::ChatNotFound, "this session does not have the chat"),
         Some("no_such_number" | "invalid_recipient") => {
             failed(ErrorCode::RecipientNotFound, "the number is not on WhatsApp")

@@ -226,7 +226,6 @@ impl CloudActor {
             | Follow::Unlink(_)
             | Follow::StillLinked
             | Follow::LoggedOut
-            | Follow::PasskeyAnswered
             | Follow::Sync
             | Follow::PairingPhone(_) => {}
         }

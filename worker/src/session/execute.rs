@@ -79,8 +79,6 @@ pub(super) enum Follow {
     },
     /// Codes that the page renews by itself are for this phone.
     PairingPhone(PhoneNumber),
-    /// The page has the answer to its request for a passkey.
-    PasskeyAnswered,
     /// A sync has begun.
     Sync,
 }
@@ -128,7 +126,11 @@ impl Job {
             settle(&self.world, &self.sink, self.lease.fence(), &order, outcome).await?;
             return Ok(Follow::Nothing);
         }
-        let (outcome, follow) = match order.command.clone() {
+        let command = match order.command.clone() {
+            Command::StatusPost(post) => Command::MessageSend(post.into()),
+            command => command,
+        };
+        let (outcome, follow) = match command {
             Command::MessageSend(message) => match self.send(&mut order, &message, begun).await? {
                 // On a paced lane the message keeps its place; the urgent lane must stay open for control.
                 Sending::Ended(outcome) => (outcome, Follow::Nothing),
@@ -178,6 +180,7 @@ impl Job {
             Command::SessionLogout if self.online => return Ok(Follow::Unlink(Box::new(order))),
             // Saying goodbye to WhatsApp needs the connection.
             Command::SessionLogout => (Outcome::Wait, Follow::Nothing),
+            Command::StatusPost(_) => unreachable!("a story is sent as a message"),
             Command::SessionStart(_)
             | Command::SessionStatus
             | Command::SessionStop
@@ -300,7 +303,7 @@ impl Job {
         let Some(page) = &self.page else { return (Outcome::Wait, Follow::Nothing) };
         let assertion = answer.assertion.as_ref().map(|assertion| json!(assertion));
         match page.answer_passkey(&answer.request_id, assertion.as_ref()).await {
-            Ok(()) => (Outcome::Succeeded(None), Follow::PasskeyAnswered),
+            Ok(()) => (Outcome::Succeeded(None), Follow::Nothing), // what follows, the page tells
             Err(CallError::Page { name, code, message }) => {
                 let error = CommandError::new(ErrorCode::PasskeyRefused, message);
                 (Outcome::Failed(error.with_provider_code(code.unwrap_or(name))), Follow::Nothing)

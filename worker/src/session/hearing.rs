@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
 use wafleet_browser::{CallError, Message as PageMessage, PageEvent, Sent};
 use wafleet_protocol::event::{
-    Ack, Cause, CommandResult, Event, Outcome, ResultData, SentMessage, SessionCode, SessionPasskey,
+    Ack, Cause, ChatLabel, CommandResult, Event, Label, LabelUpdate, Outcome, ResultData, SentMessage, SessionCode,
+    SessionPasskey,
 };
 use wafleet_protocol::id::{CommandId, EventId, PhoneNumber, SessionId};
 use wafleet_protocol::timestamp::Timestamp;
@@ -279,6 +280,7 @@ impl SessionActor {
                 self.tell_code();
                 None
             }
+            PageEvent::PasskeyAnswered => Some(Input::PasskeyAnswered),
             PageEvent::Passkey { id, request, origin, expires_at } => {
                 let Ok(request) = serde_json::from_value(request) else {
                     tracing::warn!("the page asks for a passkey in a form that is not WebAuthn's");
@@ -343,6 +345,16 @@ impl SessionActor {
             PageEvent::Stalled { key, chat_id, at_ms } => {
                 let origin = self.origin(telling::message_id(&key)).await.unwrap_or_default();
                 self.tell(telling::stalled(&self.session, &key, &chat_id, at_ms, origin));
+                None
+            }
+            PageEvent::Label { id, name, color, deleted } => {
+                let label = Label { id, name: name.into(), color };
+                self.tell((self.sink.fresh_id(), Event::LabelUpdate(LabelUpdate { label, deleted })));
+                None
+            }
+            PageEvent::ChatLabel { chat_id, label_id, label, labelled } => {
+                let told = ChatLabel { chat_id: chat_id.into(), label_id, label: label.map(Into::into), labelled };
+                self.tell((self.sink.fresh_id(), Event::ChatLabel(told)));
                 None
             }
             PageEvent::Call(call) => {

@@ -98,7 +98,7 @@ impl Job {
         let contact = ContactKey::new(self.workspace, to.as_str());
         let known = self.world.database.acquaintance(self.session.as_str(), Some(&contact)).await?;
         let limits = self.world.config.limits.with(&known.limits).warmed(known.linked_for_secs);
-        let cold = !known.met && to.kind() != ChatKind::Group;
+        let cold = !known.met && !matches!(to.kind(), ChatKind::Group | ChatKind::Status);
         let ask = Ask {
             urgent: self.tier == Tier::Urgent,
             contact: contact.short(),

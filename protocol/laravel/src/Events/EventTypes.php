@@ -25,6 +25,8 @@ final class EventTypes
         'call.received' => WhatsAppCallReceived::class,
         'group.participants' => WhatsAppGroupParticipantsChanged::class,
         'group.update' => WhatsAppGroupUpdated::class,
+        'label.update' => WhatsAppLabelUpdated::class,
+        'chat.label' => WhatsAppChatLabelled::class,
         'campaign.progress' => WhatsAppCampaignProgress::class,
         'sync.progress' => WhatsAppSyncProgress::class,
         'sync.chats' => WhatsAppSyncedChats::class,

@@ -41,6 +41,8 @@ final class ConsumeTest extends TestCase
             'call.received' => Events\WhatsAppCallReceived::class,
             'group.participants' => Events\WhatsAppGroupParticipantsChanged::class,
             'group.update' => Events\WhatsAppGroupUpdated::class,
+            'label.update' => Events\WhatsAppLabelUpdated::class,
+            'chat.label' => Events\WhatsAppChatLabelled::class,
             'campaign.progress' => Events\WhatsAppCampaignProgress::class,
             'sync.progress' => Events\WhatsAppSyncProgress::class,
             'sync.chats' => Events\WhatsAppSyncedChats::class,

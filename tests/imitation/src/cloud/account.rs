@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ConnectionId;
 use crate::ids::Number;
 use crate::passkey::Passkey;
-use crate::wire::{Ban, Item, Restriction};
+use crate::wire::{Ban, Item, Restriction, WireMessage};
 
 /// The number of a linked device within its account. The phone itself is 0.
 pub type DeviceId = u32;
@@ -28,10 +28,26 @@ pub(crate) struct Account {
     pub(crate) devices: BTreeSet<Secret>,
     pub(crate) last_device: DeviceId,
     pub(crate) restriction: Option<Restrict>,
+    /// Whether it is one of WhatsApp Business.
+    pub(crate) business: bool,
+    /// Its labels, by their ids.
+    pub(crate) labels: BTreeMap<String, Label>,
+    /// What its chats held before a page was linked, chat by chat.
+    pub(crate) history: Vec<WireMessage>,
     /// Made when it is first asked for.
     pub(crate) passkey: Option<Arc<Passkey>>,
     /// A temporary ban and the unix second at which it ends.
     pub(crate) ban: Option<(Ban, u64)>,
+}
+
+/// A mark that a business puts on chats.
+#[derive(Debug, Default)]
+pub(crate) struct Label {
+    pub(crate) name: String,
+    /// The number of one of WhatsApp's colors.
+    pub(crate) color: u32,
+    /// The ids of the chats that have it.
+    pub(crate) chats: BTreeSet<String>,
 }
 
 /// A restriction of an account: WhatsApp's "reach-out timelock". Sends in scope are refused with code 463.
@@ -61,6 +77,8 @@ pub(crate) struct Device {
     /// The page confirmed that it stored its credentials.
     pub(crate) signed: bool,
     pub(crate) connection: Option<ConnectionId>,
+    /// It was told what the account had before it.
+    pub(crate) has_history: bool,
     queue: VecDeque<(u64, Item)>,
     last_number: u64,
 }
@@ -70,7 +88,15 @@ const QUEUE_LIMIT: usize = 100_000;
 
 impl Device {
     pub(crate) fn new(account: Number, id: DeviceId) -> Self {
-        Self { account, id, signed: false, connection: None, queue: VecDeque::new(), last_number: 0 }
+        Self {
+            account,
+            id,
+            signed: false,
+            connection: None,
+            has_history: false,
+            queue: VecDeque::new(),
+            last_number: 0,
+        }
     }
 
     /// Keeps an item until the device acknowledges it. Gives its number.

@@ -13,7 +13,7 @@ const OK: u16 = 200;
 /// WhatsApp's code for "you are not allowed to".
 const FORBIDDEN: u16 = 403;
 /// WhatsApp's code for what does not exist.
-const NOT_FOUND: u16 = 404;
+pub(super) const NOT_FOUND: u16 = 404;
 
 /// What a page is told of everybody it named. Who does not let themselves be added can be invited.
 fn results(codes: &[u16]) -> Vec<Value> {

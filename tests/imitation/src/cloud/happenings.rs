@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Moment;
 use super::connection::ConnectionId;
+use super::groups::NOT_FOUND;
 use super::state::State;
 use crate::ids::{Address, Number};
 use crate::record::Setting;
@@ -22,6 +23,12 @@ impl State {
     pub(super) fn set(&mut self, id: ConnectionId, wish: Wish, now: Moment) {
         let Some((_, from)) = self.sender_of(id) else { return };
         let Wish { q, setting, of, value } = wish;
+        if let ("label", Some((label, chat))) = (setting.as_str(), of.split_once(' '))
+            && let Ok(chat) = chat.parse()
+            && !self.label_chat(&from, label, &chat, value == json!(true))
+        {
+            return self.answer_with(id, ToPage::Reply { q, ok: None, error: Some(NOT_FOUND) }, now);
+        }
         self.record.settings.push(Setting { from, setting, of, value, at_ms: now.unix_ms });
         self.answer(id, q, json!({}), now);
     }

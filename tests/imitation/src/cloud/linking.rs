@@ -63,6 +63,7 @@ impl State {
         device.signed = true;
         let previous = device.connection.replace(id);
         let device_id = device.id;
+        let has_history = std::mem::replace(&mut device.has_history, true);
         let queue: Vec<_> = device.queue().cloned().collect();
         if let Some(previous) = previous {
             self.dismiss(previous, REPLACED);
@@ -72,10 +73,14 @@ impl State {
             me: self.me(&number, device_id),
             address_book: self.address_book(&number),
             groups: self.groups_of(&number),
+            labels: self.labels_of(&number),
             restriction: self.account(&number).restriction.and_then(|restriction| restriction.notice()),
             queued: queue.len(),
         };
         self.say(id, success);
+        if !has_history {
+            self.tell_history(id, &number);
+        }
         for (n, item) in queue {
             self.say(id, ToPage::Queued { n, item });
         }
@@ -345,8 +350,10 @@ impl State {
     }
 
     fn me(&mut self, number: &Number, device: DeviceId) -> Me {
-        let name = self.account(number).name.clone().unwrap_or_default();
-        Me { number: number.clone(), lid: number.lid(), device, name, platform: "android".to_owned() }
+        let account = self.account(number);
+        let name = account.name.clone().unwrap_or_default();
+        let platform = if account.business { "smba" } else { "android" };
+        Me { number: number.clone(), lid: number.lid(), device, name, platform: platform.to_owned() }
     }
 
     fn address_book(&mut self, number: &Number) -> Vec<Person> {

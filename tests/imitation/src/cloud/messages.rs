@@ -193,6 +193,7 @@ impl State {
                     self.plan_receipts(letter, &own_chat, Some(&reader));
                 }
             }
+            Address::Status => {} // who may see it is nobody's concern here
             Address::Number(_) | Address::Lid(_) => {
                 let Some(reader) = self.number_of(letter.chat).filter(|number| !self.nobody.contains(number)) else {
                     return; // nobody has this number: it is never delivered

@@ -206,7 +206,7 @@ impl State {
         match address {
             Address::Number(number) => Some(number.clone()),
             Address::Lid(lid) => self.numbers.get(lid).cloned(),
-            Address::Group(_) => None,
+            Address::Group(_) | Address::Status => None,
         }
     }
 

@@ -4,7 +4,8 @@
 import { existingChat } from './chats';
 import { Failure } from './errors';
 import { changeParticipants, changeSettings, create, invite, leave, type Change, type Settings } from './groups';
-import { recipient } from './ids';
+import { STORIES, recipient, user } from './ids';
+import { labelChat, labels, labelsOf } from './labels';
 import type { Library } from './library';
 import { chats, contacts, group, groups, history } from './lists';
 import { check } from './people';
@@ -41,6 +42,10 @@ const ACTIONS: Record<string, Act> = {
   'message.delete': async (library, { message }: { message: string }) => {
     const model = await messageBy(library, message);
     if (model.type === 'revoked') return;
+    if (user(model.id.remote) === STORIES) {
+      await library.status.remove(String(model.id));
+      return;
+    }
     const chat = library.whatsapp.ChatStore.get(model.id.remote);
     if (!chat) throw new Failure('chat_not_found', 'the chat of the message is gone');
     // wa-js would delete it from this device alone where it cannot be taken back.
@@ -97,6 +102,14 @@ const ACTIONS: Record<string, Act> = {
     if (Boolean(model.pin) === pin) return;
     await library.chat.pin(model.id, pin);
     await shown('the chat was not pinned; WhatsApp pins a few at most', () => Boolean(model.pin) === pin);
+  },
+
+  'label.list': async (library) => labels(library),
+
+  'chat.label': async (library, { chat, label, labelled }: { chat: string; label: string; labelled: boolean }) => {
+    const model = await chatBy(library, chat);
+    await labelChat(library, model, label, labelled);
+    await shown('the label was not set', () => labelsOf(model).includes(label) === labelled);
   },
 
   'presence.set': async (library, { available }: { available: boolean }) => {

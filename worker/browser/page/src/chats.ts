@@ -3,7 +3,7 @@
 
 import type * as WPP from '@wppconnect/wa-js';
 import { Failure } from './errors';
-import { recipient } from './ids';
+import { STORIES, recipient } from './ids';
 import type { Library } from './library';
 
 type ChatModel = WPP.whatsapp.ChatModel;
@@ -56,6 +56,7 @@ export async function existingChat(library: Library, to: string): Promise<ChatMo
   const known = knownChat(library, to);
   if (known !== undefined) return known;
   const id = wid(library, to);
+  if (to === STORIES) return library.chat.find(id);
   // The number's `…@lid` may not be in the cache yet; asking puts it there.
   if (id.server !== 'c.us' || !(await exists(library, id))) return undefined;
   return knownChat(library, to);

@@ -9,6 +9,7 @@ import type { Library } from './library';
 import { prepareMedia } from './media';
 import type { Content } from './protocol';
 import { messageBy, type ChatModel, type MsgModel } from './store';
+import { isStories, story } from './stories';
 
 type Raw = WPP.chat.RawMessage;
 type Wid = WPP.whatsapp.Wid;
@@ -40,6 +41,7 @@ export async function prepare(
   };
   switch (content.kind) {
     case 'text': {
+      if (isStories(chat)) return story(library, content);
       const { body, people } = await mentioned(library, chat, content.text, content.mentions);
       const preview = content.link_preview ? await linkPreview(library, content.text) : {};
       return raw({ type: 'chat', body, subtype: null, urlText: null, urlNumber: null, ...preview }, people);

@@ -30,8 +30,11 @@ export function ownKey(chat: string, id: string, participant: string | null): st
   return participant === null ? `true_${chat}_${id}` : `true_${chat}_${id}_${participant}`;
 }
 
+/** The chat in which WhatsApp keeps stories. */
+export const STORIES = 'status@broadcast';
+
 /** What a caller may name as a recipient, in WhatsApp's form: digits become `…@c.us`. */
 export function recipient(to: string): string | null {
   if (/^\+?\d{5,20}$/.test(to)) return `${to.replace('+', '')}@c.us`;
-  return /^[\w.-]+@(c\.us|lid|g\.us)$/.test(to) ? to : null;
+  return to === STORIES || /^[\w.-]+@(c\.us|lid|g\.us)$/.test(to) ? to : null;
 }

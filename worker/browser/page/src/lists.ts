@@ -4,6 +4,7 @@
 import { Failure } from './errors';
 import { seconds } from './groups';
 import { user, userOrNull } from './ids';
+import { labelsOf } from './labels';
 import type { Library } from './library';
 import { directory, isMessage, personOf, toMessage, type Directory, type RawMessage } from './messages';
 import type { Message } from './protocol';
@@ -72,6 +73,7 @@ export function summaryOf(chat: ChatModel, ids: Directory): object {
     archived: Boolean(chat.archive),
     pinned: Boolean(chat.pin),
     muted: Number(mute?.expiration ?? 0) !== 0,
+    labels: labelsOf(chat),
   };
 }
 

@@ -19,6 +19,7 @@ import { watchMessages } from './live';
 import { fileOf } from './media';
 import { Outbox } from './outbox';
 import { Ownership } from './ownership';
+import { watchLabels } from './labels';
 import { Passkeys } from './passkey';
 import { coreModules } from './probe';
 import { VERSION, type Answer, type Assertion, type Draft, type Options, type Status } from './protocol';
@@ -67,6 +68,7 @@ class Adapter {
         watchChanges(library, this.#outbox, () => this.#vigil.heard());
         watchGroupSettings(library, this.#outbox);
         watchStalled(library, this.#outbox, options.stalled_ms);
+        watchLabels(library, this.#outbox);
         this.#vigil.start();
         watchLinkCodes(library, this.#outbox);
         this.#outbox.push({ type: 'ready', capabilities: capabilities(library) });

@@ -64,6 +64,8 @@ export class Passkeys {
     if (assertion !== null) check(pending, assertion);
     this.#take(id);
     this.#answered.add(id);
+    // Before anything that the page makes of it: whoever listens tells a refusal from a code that merely ran out.
+    this.outbox.push({ type: 'passkey_answered' });
     if (assertion === null) pending.reject(new DOMException('The operation was not allowed.', 'NotAllowedError'));
     else pending.resolve(credential(assertion));
   }

@@ -87,6 +87,14 @@ export interface ContactAnswer {
   business: boolean | null;
 }
 
+/** A mark by which a business sorts its chats. */
+export interface Label {
+  id: string;
+  name: string;
+  /** `#` and six hexadecimal digits. */
+  color: string | null;
+}
+
 /** Something that is set for a group. */
 export type GroupSetting = 'subject' | 'description' | 'announce' | 'restrict' | 'ephemeral';
 
@@ -148,7 +156,7 @@ export interface MediaContent {
 
 export type Content =
   | MediaContent
-  | { kind: 'text'; text: string; mentions: string[]; link_preview: boolean }
+  | { kind: 'text'; text: string; mentions: string[]; link_preview: boolean; background: string | null }
   | {
       kind: 'location';
       latitude: number;
@@ -201,6 +209,8 @@ export type Event =
   | { type: 'qr'; code: string; first: boolean }
   | { type: 'qr_idle' }
   | { type: 'link_code'; code: string; expires_at: number | null }
+  /** The page has the answer to its request for a passkey. */
+  | { type: 'passkey_answered' }
   | { type: 'passkey'; id: string; request: PasskeyRequest; origin: string; expires_at: number }
   | { type: 'ready'; capabilities: Capabilities }
   | { type: 'message'; message: Message }
@@ -221,6 +231,8 @@ export type Event =
   | ({ type: 'group_update'; chat_id: string; changed: GroupSetting[] } & GroupSettings)
   /** WhatsApp's server has not acknowledged an own message for long. */
   | { type: 'stalled'; key: string; chat_id: string; at_ms: number }
+  | ({ type: 'label'; deleted: boolean } & Label)
+  | { type: 'chat_label'; chat_id: string; label_id: string; label: string | null; labelled: boolean }
   | { type: 'call'; id: string; sender: Person; video: boolean; group: boolean; at_ms: number }
   /** The line looks open, and the server does not answer. */
   | { type: 'silent'; for_ms: number }

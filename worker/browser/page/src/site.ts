@@ -21,6 +21,7 @@ interface Modules {
   WAWebSignalStoreApi: Pick<WhatsApp['multidevice'], 'waSignalStore'>;
   WAWebAdvSignatureApi: Pick<WhatsApp['multidevice']['adv'], 'getADVSecretKey'>;
   WABase64: Pick<WhatsApp['Base64'], 'encodeB64'>;
+  WAWebLabelCollection: { LabelCollection?: unknown };
   WAWebPinInChatCollection: { PinInChatCollection?: unknown };
   WAWebReachoutTimelockUtils: { isUserReachoutTimelocked(): boolean };
   WAWebBuildConstants: { VERSION_STR?: string; VERSION_BASE?: string };

@@ -2,14 +2,16 @@
 
 import type * as WPP from '@wppconnect/wa-js';
 import { Failure, describe } from './errors';
-import { ownKey, parseKey, user } from './ids';
+import { STORIES, ownKey, parseKey, user } from './ids';
 import type { Library } from './library';
+import { isStories, ownStory } from './stories';
 
 export type ChatModel = WPP.whatsapp.ChatModel;
 export type MsgModel = WPP.whatsapp.MsgModel;
 
 /** The key of an own message in this chat. Groups that still use phone numbers name the sender by it. */
 export function keyIn({ whatsapp }: Library, chat: ChatModel, id: string): string {
+  if (isStories(chat)) return ownKey(STORIES, id, user(whatsapp.UserPrefs.getMaybeMePnUser()));
   if (!chat.id.isGroup()) return ownKey(String(chat.id), id, null);
   const me = whatsapp.UserPrefs.getMaybeMeLidUser() ?? whatsapp.UserPrefs.getMaybeMePnUser();
   return ownKey(String(chat.id), id, user(me));
@@ -19,6 +21,7 @@ export function keyIn({ whatsapp }: Library, chat: ChatModel, id: string): strin
 export async function lookUp(library: Library, key: string): Promise<MsgModel | null> {
   const inMemory = library.whatsapp.MsgStore.get(key);
   if (inMemory) return inMemory;
+  if (parseKey(key)?.chat === STORIES) return ownStory(library, key);
   try {
     return await library.chat.getMessageById(key);
   } catch (error) {

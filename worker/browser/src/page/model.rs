@@ -408,7 +408,8 @@ pub struct Draft {
 impl Draft {
     /// A plain text that answers no other message.
     pub fn text(to: impl Into<String>, message_id: impl Into<String>, text: impl Into<String>) -> Self {
-        let content = DraftContent::Text { text: text.into(), mentions: Vec::new(), link_preview: false };
+        let content =
+            DraftContent::Text { text: text.into(), mentions: Vec::new(), link_preview: false, background: None };
         Self { to: to.into(), message_id: message_id.into(), content, reply_to: None }
     }
 }
@@ -425,6 +426,8 @@ pub enum DraftContent {
         mentions: Vec<String>,
         /// Whether the page makes a preview of its first link.
         link_preview: bool,
+        /// What is behind the text of a story: `#` and six hexadecimal digits. Messages have none.
+        background: Option<String>,
     },
     /// A place.
     Location {
@@ -522,6 +525,8 @@ pub enum PageEvent {
         /// Unix seconds, when the page says it.
         expires_at: Option<i64>,
     },
+    /// The page has the answer to its request for a passkey.
+    PasskeyAnswered,
     /// WhatsApp asks for a passkey. [`Page::answer_passkey`](crate::Page::answer_passkey) answers.
     Passkey {
         /// Names the request.
@@ -582,6 +587,28 @@ pub enum PageEvent {
         chat_id: String,
         /// When it was written, in Unix milliseconds.
         at_ms: i64,
+    },
+    /// There is another label, or it is called otherwise, or gone.
+    Label {
+        /// WhatsApp's id of it.
+        id: String,
+        /// What it is called.
+        name: String,
+        /// `#` and six hexadecimal digits.
+        color: Option<String>,
+        /// Whether it is gone.
+        deleted: bool,
+    },
+    /// A chat has got a label, or lost it.
+    ChatLabel {
+        /// The chat.
+        chat_id: String,
+        /// The label's id.
+        label_id: String,
+        /// What the label is called, where that is known.
+        label: Option<String>,
+        /// Whether the chat has it now.
+        labelled: bool,
     },
     /// Somebody calls.
     Call(Call),

@@ -48,6 +48,7 @@ enum Event {
     Qr { code: String, first: bool },
     QrIdle,
     LinkCode { code: String, expires_at: Option<i64> },
+    PasskeyAnswered,
     Passkey { id: String, request: Value, origin: String, expires_at: i64 },
     Ready { capabilities: Capabilities },
     Message { message: Message },
@@ -61,6 +62,8 @@ enum Event {
     Group(GroupChange),
     GroupUpdate(GroupUpdate),
     Stalled { key: String, chat_id: String, at_ms: i64 },
+    Label { id: String, name: String, color: Option<String>, deleted: bool },
+    ChatLabel { chat_id: String, label_id: String, label: Option<String>, labelled: bool },
     Call(Call),
     Silent { for_ms: u64 },
     Fault { what: String },
@@ -74,6 +77,7 @@ impl From<Event> for Incoming {
             Event::Qr { code, first } => PageEvent::Qr { code, first },
             Event::QrIdle => PageEvent::QrIdle,
             Event::LinkCode { code, expires_at } => PageEvent::LinkCode { code, expires_at },
+            Event::PasskeyAnswered => PageEvent::PasskeyAnswered,
             Event::Passkey { id, request, origin, expires_at } => {
                 PageEvent::Passkey { id, request, origin, expires_at }
             }
@@ -89,6 +93,10 @@ impl From<Event> for Incoming {
             Event::Group(change) => PageEvent::Group(change),
             Event::GroupUpdate(update) => PageEvent::GroupUpdate(update),
             Event::Stalled { key, chat_id, at_ms } => PageEvent::Stalled { key, chat_id, at_ms },
+            Event::Label { id, name, color, deleted } => PageEvent::Label { id, name, color, deleted },
+            Event::ChatLabel { chat_id, label_id, label, labelled } => {
+                PageEvent::ChatLabel { chat_id, label_id, label, labelled }
+            }
             Event::Call(call) => PageEvent::Call(call),
             Event::Silent { for_ms } => PageEvent::Silent { since: Duration::from_millis(for_ms) },
             Event::Fault { what } => PageEvent::Fault { what },
@@ -211,6 +219,9 @@ mod tests {
             { "type": "group", "chat_id": "1@g.us", "change": "add", "author": null, "participants": [] },
             { "type": "group_update", "chat_id": "1@g.us", "changed": ["subject"], "subject": "s", "description": null, "announce": true, "restrict": false, "ephemeral": 0 },
             { "type": "stalled", "key": "true_1@lid_A", "chat_id": "1@lid", "at_ms": 7 },
+            { "type": "label", "id": "7", "name": "New", "color": "#ff9485", "deleted": false },
+            { "type": "chat_label", "chat_id": "1@lid", "label_id": "7", "label": null, "labelled": true },
+            { "type": "passkey_answered" },
             { "type": "silent", "for_ms": 90500 },
             { "type": "fault", "what": "something" },
         ]);

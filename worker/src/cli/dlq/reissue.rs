@@ -166,7 +166,7 @@ fn lane_of(command: &Command, verified: &Verified, routing_key: &str) -> Option<
             let passed_on = routing_key.ends_with(".campaign"); // to the session that was chosen
             (passed_on || routing_key == topology::campaign_key(verified.workspace)).then_some(Lane::Campaign)
         }
-        Command::MessageSend(_) | Command::Action(_) => lane,
+        Command::MessageSend(_) | Command::StatusPost(_) | Command::Action(_) => lane,
         Command::SessionLogout | Command::SessionLinkCode(_) | Command::SessionMove(_)
             if lane == Some(Lane::Urgent) =>
         {

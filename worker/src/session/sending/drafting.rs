@@ -28,6 +28,7 @@ fn content(content: &Content, attached: Option<Attached>) -> DraftContent {
             text: text.text.as_str().to_owned(),
             mentions: text.mentions.iter().map(ToString::to_string).collect(),
             link_preview: text.link_preview,
+            background: text.background.as_ref().map(|color| color.as_str().to_owned()),
         },
         Content::Location(place) => DraftContent::Location {
             latitude: place.latitude.get(),
