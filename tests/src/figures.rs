@@ -4,6 +4,7 @@ pub mod footprint;
 pub mod handover;
 pub mod load;
 mod memory;
+pub mod past;
 pub mod profile;
 mod results;
 pub mod traffic;

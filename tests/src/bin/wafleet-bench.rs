@@ -16,7 +16,7 @@ use wafleet_imitation::{AckTimes, Imitation, Number, Options};
 use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::event::{Event, SessionStatus};
 use wafleet_tests::figures::handover::{End, hand_over};
-use wafleet_tests::figures::{footprint, load, profile, traffic};
+use wafleet_tests::figures::{footprint, load, past, profile, traffic};
 use wafleet_tests::fleet::{Fleet, Host, Target, Worker};
 
 /// Measures hand-overs, profiles, load, traffic, QR time, send time and memory.
@@ -53,6 +53,9 @@ struct Arguments {
     /// Documents of 16 MB that are sent
     #[arg(long, default_value_t = 5)]
     documents: usize,
+    /// Chats of 50 messages each that a sync tells
+    #[arg(long, default_value_t = 500)]
+    chats: usize,
     /// Measure only hand-overs, profiles, load, and what a session costs the services
     #[arg(long)]
     ownership_only: bool,
@@ -99,6 +102,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
 const LEASE_TTL: Duration = Duration::from_secs(15);
 /// WhatsApp's limit for a picture or a video.
 const DOCUMENT_MB: usize = 16;
+/// Messages of each chat that a sync tells: its default.
+const MESSAGES_OF_A_CHAT: usize = 50;
 /// Sessions whose queues are declared to measure one.
 const IDLE_SESSIONS: usize = 100;
 
@@ -160,6 +165,17 @@ async fn traffic(arguments: &Arguments) -> anyhow::Result<()> {
             arguments.texts,
             (arguments.senders * arguments.texts) as f64 * 60.0 / took.as_secs_f64()
         );
+    }
+    if arguments.chats > 0 {
+        let sync = past::of_chats(arguments.chats, MESSAGES_OF_A_CHAT).await?;
+        println!(
+            "a sync of {} chats and {} messages: {:.1} s",
+            sync.told.chats,
+            sync.told.messages,
+            sync.took.as_secs_f64()
+        );
+        report("  a text: published → result, before it", sync.before);
+        report("  a text: published → result, while it went on", sync.meanwhile);
     }
     if arguments.documents > 0 {
         let sent = traffic::documents(DOCUMENT_MB, arguments.documents).await?;

@@ -64,6 +64,8 @@ pub async fn of_sessions(sessions: usize, burst: usize) -> anyhow::Result<Load> 
     for place in 0..count {
         let worker = fleet.worker(&format!("load-{place}")).without_browser().quiet();
         let worker = worker.env("WAFLEET_CLOUD_URL", graph.url()).env("WAFLEET_LOG", "warn");
+        // Ownership is measured, and not how many sessions a key may start in a minute.
+        let worker = worker.env("WAFLEET_CONTROL_PER_MINUTE", "100000");
         let mut worker = worker.env("WAFLEET_CAPACITY", CAPACITY.to_string()).spawn()?;
         worker.wait_until_ready().await?;
         workers.push(worker);
