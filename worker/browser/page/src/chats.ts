@@ -10,7 +10,7 @@ type ChatModel = WPP.whatsapp.ChatModel;
 type Wid = WPP.whatsapp.Wid;
 
 function wid({ whatsapp }: Library, to: string): Wid {
-  const id = recipient(to);
+  const id = to === STORIES ? to : recipient(to);
   if (id === null) throw new Failure('invalid_recipient', 'neither a phone number nor an id of a person or a group');
   return whatsapp.WidFactory.createWid(id);
 }

@@ -36,5 +36,5 @@ export const STORIES = 'status@broadcast';
 /** What a caller may name as a recipient, in WhatsApp's form: digits become `…@c.us`. */
 export function recipient(to: string): string | null {
   if (/^\+?\d{5,20}$/.test(to)) return `${to.replace('+', '')}@c.us`;
-  return to === STORIES || /^[\w.-]+@(c\.us|lid|g\.us)$/.test(to) ? to : null;
+  return /^[\w.-]+@(c\.us|lid|g\.us)$/.test(to) ? to : null;
 }
