@@ -1,9 +1,11 @@
 //! Making and changing groups, and what is told of changes that others make.
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use wafleet_imitation::{Address, GroupId};
 use wafleet_protocol::command::{
-    Action, AskGroup, ChangeParticipants, Command, CreateGroup, GroupSettings, InviteLink, LeaveGroup,
+    Action, AskGroup, ChangeParticipants, Command, CreateGroup, GroupPicture, GroupSettings, InviteLink, LeaveGroup,
     ParticipantChange,
 };
 use wafleet_protocol::error::ErrorCode;
@@ -15,6 +17,18 @@ use wafleet_tests::wait;
 use crate::actions::{ANNA, BERT, CARLA, NOBODY, done, linked, received, refused, told};
 
 const DORA: &str = "4915166666666";
+
+/// A picture of one pixel.
+const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+/// Width and height of a JPEG, as its frame header says them.
+fn edges(url: &str) -> Result<(u16, u16)> {
+    let data = url.strip_prefix("data:image/jpeg;base64,").context("not a JPEG")?;
+    let bytes = STANDARD.decode(data)?;
+    let frame = bytes.windows(9).find(|header| header.starts_with(&[0xff, 0xc0])).context("no frame header")?;
+    let number = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    Ok((number(7), number(5)))
+}
 
 async fn told_update(host: &Host, group: &GroupId, setting: GroupSetting) -> Result<GroupUpdate> {
     let find = |event: &Event| match event {
@@ -125,6 +139,22 @@ async fn groups_are_administrated_and_their_changes_told() -> Result<()> {
     let set = wait::until("the page shows that messages stay", PATIENCE, shown).await?;
     ensure!(set.group.announce && set.group.restrict, "the rest stays: {set:?}");
 
+    let picture = |inline: Option<&str>| -> Result<Action> {
+        let inline = inline.map(|text| text.to_owned().try_into()).transpose()?;
+        let remove = inline.is_none().then_some(true);
+        Ok(Action::GroupPicture(GroupPicture { group: id.clone(), url: None, object: None, inline, remove }))
+    };
+    for _ in 0..2 {
+        done(host, &target, picture(Some(PNG))?).await?;
+    }
+    let (small, large) = stage.site.picture_of(&group).context("the group has a picture")?;
+    ensure!((edges(&small)?, edges(&large)?) == ((96, 96), (640, 640)), "{small} {large}");
+    ensure!(refused(host, &target, picture(Some("bm8gcGljdHVyZQ=="))?).await? == ErrorCode::MediaRefused);
+    for _ in 0..2 {
+        done(host, &target, picture(None)?).await?;
+    }
+    ensure!(stage.site.picture_of(&group).is_none());
+
     // What others do is told, too; and who is no administrator is refused.
     ensure!(bert.change_group(&group, "leave", [BERT; 0]));
     told_change(GroupChange::Leave, BERT).await?;
@@ -143,6 +173,8 @@ async fn groups_are_administrated_and_their_changes_told() -> Result<()> {
     ensure!(refused(host, &target, Action::ChangeParticipants(add)).await? == ErrorCode::NotAllowed);
     let rename = GroupSettings { group: their_id.clone(), subject: None, description: None, ..settings };
     ensure!(refused(host, &target, Action::GroupSettings(rename)).await? == ErrorCode::NotAllowed);
+    let theirs = GroupPicture { group: their_id.clone(), url: None, object: None, inline: None, remove: Some(true) };
+    ensure!(refused(host, &target, Action::GroupPicture(theirs)).await? == ErrorCode::NotAllowed);
     for _ in 0..2 {
         done(host, &target, Action::LeaveGroup(LeaveGroup { group: their_id.clone() })).await?;
     }

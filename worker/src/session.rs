@@ -16,6 +16,7 @@ mod hearing;
 mod lanes;
 mod opening;
 mod pace;
+mod picturing;
 mod provider;
 mod score;
 mod sending;

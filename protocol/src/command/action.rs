@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::call::RejectCall;
 use super::group::{ChangeParticipants, CreateGroup, GroupSettings, InviteLink, LeaveGroup, group};
 use super::label::{LabelChat, ListLabels};
+use super::picture::GroupPicture;
 use super::pin::PinMessage;
 use super::text::{Line, MessageText};
 use crate::id::{ChatId, ChatKind, MessageKey};
@@ -109,6 +110,8 @@ actions! {
     ListLabels(ListLabels) = "label.list",
     /// `chat.label`: put a label on a chat, or take it off.
     LabelChat(LabelChat) = "chat.label",
+    /// `group.picture`: give a group a picture, or take it away.
+    GroupPicture(GroupPicture) = "group.picture",
 }
 
 impl Action {
@@ -144,7 +147,8 @@ impl Action {
             | Self::GroupSettings(_)
             | Self::LeaveGroup(_)
             | Self::CreateGroup(_)
-            | Self::PinMessage(_) => DAY,
+            | Self::PinMessage(_)
+            | Self::GroupPicture(_) => DAY,
         })
     }
 

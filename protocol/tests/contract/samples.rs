@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use wafleet_protocol::command::{
     Action, Archive, AskGroup, Block, Button, Buttons, Calls, CampaignControl, CampaignPart, Card, CardDetails,
     ChangeParticipants, Check, Choices, CloudWebhook, Command, Contacts, Content, CreateGroup, Degrees, Delete, Edit,
-    Forward, GroupSettings, History, InviteLink, LabelChat, LeaveGroup, ListChats, ListContacts, ListGroups,
-    ListLabels, ListRow, ListSection, Location, Media, MessageSend, Mute, OptOut, ParticipantChange, PasskeyAssertion,
-    PasskeyResponse, PinChat, PinMessage, PinTime, Poll, QuietHours, React, Recording, RejectCall, Route, Seen,
-    SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionProvider, SessionSettings, SessionStart, SessionSync,
-    SetPresence, Star, StatusPost, Story, StoryText, Template, Text, Typing,
+    Forward, GroupPicture, GroupSettings, History, InviteLink, LabelChat, LeaveGroup, ListChats, ListContacts,
+    ListGroups, ListLabels, ListRow, ListSection, Location, Media, MessageSend, Mute, OptOut, ParticipantChange,
+    PasskeyAssertion, PasskeyResponse, PinChat, PinMessage, PinTime, Poll, QuietHours, React, Recording, RejectCall,
+    Route, Seen, SessionLimits, SessionLinkCode, SessionMove, SessionPasskeyAnswer, SessionProvider, SessionSettings,
+    SessionStart, SessionSync, SetPresence, Star, StatusPost, Story, StoryText, Template, Text, Typing,
 };
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{
@@ -157,6 +157,15 @@ pub(crate) fn commands() -> Vec<(&'static str, Command, Option<Metadata>)> {
         ephemeral: Some(604_800),
     };
     commands.push(("group.settings-ephemeral", Command::Action(Action::GroupSettings(ephemeral)), None));
+    let picture = |remove: bool| GroupPicture {
+        group: "120363012345678901@g.us".parse().expect("a group"),
+        url: (!remove).then(|| "https://shop.example.com/logo.png".parse().expect("an address")),
+        object: None,
+        inline: None,
+        remove: remove.then_some(true),
+    };
+    commands.push(("group.picture", Command::Action(Action::GroupPicture(picture(false))), None));
+    commands.push(("group.picture-remove", Command::Action(Action::GroupPicture(picture(true))), None));
     let reject = || SessionStart { calls: Some(Calls::Reject), ..SessionStart::default() };
     commands.push(("session.start-rejecting-calls", Command::SessionStart(reject()), None));
     commands.push(("session.settings", Command::SessionSettings(SessionSettings { calls: Calls::Reject }), None));

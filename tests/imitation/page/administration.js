@@ -96,6 +96,18 @@ define('WAWebGroupInviteJob', (exports) => {
     use('PageGroupChanges').request('group_invite', { group: String(group), revoke: true });
 });
 
+define('WAWebContactProfilePicThumbBridge', (exports) => {
+  const { set } = use('PageGroupChanges');
+  exports.sendSetPicture = async (group, small, large) => {
+    await set(group, 'picture', { small, large });
+    return { status: 200, tag: String(Date.now()) };
+  };
+  exports.requestDeletePicture = async (group) => {
+    await set(group, 'picture', null);
+    return { status: 200 };
+  };
+});
+
 define('WAWebExitGroupAction', (exports) => {
   exports.sendExitGroup = (chat) => use('PageGroupChanges').set(chat.id, 'leave', null);
 });

@@ -179,6 +179,11 @@ impl Imitation {
         self.cloud.look(|state| state.groups.values().map(|group| group.subject.clone()).collect())
     }
 
+    /// The picture of a group as two `data:` URLs, small and large, if it has one.
+    pub fn picture_of(&self, group: &GroupId) -> Option<(String, String)> {
+        self.cloud.look(|state| state.groups.get(group).and_then(|group| group.picture.clone()))
+    }
+
     /// Waits until a message that satisfies `wanted` has left.
     ///
     /// # Errors

@@ -190,6 +190,9 @@ pub(crate) struct Group {
     /// Seconds after which new messages disappear; 0: never.
     pub(crate) ephemeral: u64,
     pub(crate) owner: Lid,
+    /// Its picture as its two `data:` URLs, small and large.
+    #[serde(skip)]
+    pub(crate) picture: Option<(String, String)>,
     /// How often the code by which people come in was replaced.
     #[serde(skip)]
     pub(crate) codes: u32,

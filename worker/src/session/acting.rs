@@ -2,7 +2,7 @@
 //! twice, so what is not known to be done is simply done again; what [happens once](Action::happens_once) is recorded
 //! before it is begun, and never begun again.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wafleet_browser::{CallError, Message as PageMessage, Page};
 use wafleet_protocol::command::Action;
@@ -19,10 +19,15 @@ use crate::world::World;
 
 /// Does what the command asks for.
 pub(super) async fn act(lease: &Lease, page: &Page, action: &Action) -> Outcome {
+    act_with(lease, page, action, action).await
+}
+
+/// As [`act`], where the page needs other data than the command has.
+pub(super) async fn act_with(lease: &Lease, page: &Page, action: &Action, asked: impl Serialize) -> Outcome {
     if lease.prove().is_err() {
         return Outcome::Wait; // another owner does it
     }
-    match page.act(action.type_name(), action).await {
+    match page.act(action.type_name(), asked).await {
         Ok(answer) => match data(action, answer) {
             Ok(data) => Outcome::Succeeded(data),
             Err(_) => Outcome::Failed(CommandError::new(ErrorCode::Internal, "the page's answer has an unknown shape")),
@@ -130,6 +135,7 @@ fn data(action: &Action, answer: Value) -> Result<Option<ResultData>, serde_json
         | Action::GroupSettings(_)
         | Action::PinMessage(_)
         | Action::RejectCall(_)
+        | Action::GroupPicture(_)
         | Action::LeaveGroup(_)
         | Action::Block(_) => None,
     })
@@ -185,6 +191,7 @@ fn refused(answer: &CallError) -> Outcome {
             | "you_are_not_allowed_set_group_property"
             | "you_are_not_allowed_set_ephemeral_setting",
         ) => failed(ErrorCode::NotAllowed, "WhatsApp does not allow this, or not any more"),
+        Some("unreadable_media") => failed(ErrorCode::MediaRefused, "the file is no picture that can be read"),
         Some("unknown_call" | "incompatible") => {
             failed(ErrorCode::Incompatible, "WhatsApp's page, as it is today, lacks what this needs")
         }
@@ -217,6 +224,7 @@ mod tests {
             (page("chat_not_found"), Some(ErrorCode::ChatNotFound)),
             (page("no_such_number"), Some(ErrorCode::RecipientNotFound)),
             (page("edit_message_error"), Some(ErrorCode::NotAllowed)),
+            (page("unreadable_media"), Some(ErrorCode::MediaRefused)),
             (page("unknown_call"), Some(ErrorCode::Incompatible)),
             (page("never_heard_of"), None),
             (CallError::Timeout, None),

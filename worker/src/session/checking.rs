@@ -21,6 +21,7 @@ impl Job {
     pub(super) async fn act(&self, page: &Page, order: &mut Order, action: &Action) -> Result<Outcome, IntakeError> {
         match action {
             Action::Check(wanted) => self.check(page, order, action, wanted).await,
+            Action::GroupPicture(wanted) => Ok(self.picture(page, action, wanted).await),
             action if action.happens_once() => acting::act_once(&self.world, &self.lease, page, order, action).await,
             action => Ok(acting::act(&self.lease, page, action).await),
         }

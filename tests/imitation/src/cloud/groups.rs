@@ -44,6 +44,7 @@ impl State {
             restrict: false,
             ephemeral: 0,
             owner: owner.lid(),
+            picture: None,
             codes: 0,
             admins: vec![owner.lid()],
             participants,
@@ -163,6 +164,11 @@ impl State {
             ("description", Value::String(description)) => group.description = Some(description),
             ("announce", Value::Bool(announce)) => group.announce = announce,
             ("restrict", Value::Bool(restrict)) => group.restrict = restrict,
+            ("picture", Value::Object(sizes)) => {
+                let url = |size: &str| sizes.get(size).and_then(Value::as_str).unwrap_or_default().to_owned();
+                group.picture = Some((url("small"), url("large")));
+            }
+            ("picture", Value::Null) => group.picture = None,
             ("ephemeral", Value::Number(secs)) => group.ephemeral = secs.as_u64().unwrap_or(0),
             _ => {}
         }

@@ -3,18 +3,20 @@
 
 import { existingChat } from './chats';
 import { Failure } from './errors';
+import type { Files } from './files';
 import { changeParticipants, changeSettings, create, invite, leave, type Change, type Settings } from './groups';
 import { STORIES, recipient, user } from './ids';
 import { labelChat, labels, labelsOf } from './labels';
 import type { Library } from './library';
 import { chats, contacts, group, groups, history } from './lists';
 import { check } from './people';
+import { changePicture } from './pictures';
 import { isPinned, pin, type PinTime } from './pins';
 import { Recent } from './recent';
 import { messageBy, type ChatModel } from './store';
 import { chatsOf, plan } from './sync';
 
-type Act = (library: Library, data: never) => Promise<unknown>;
+type Act = (library: Library, data: never, files: Files) => Promise<unknown>;
 
 /** The page changes what it shows when the server has agreed, which takes some 100 ms. */
 const SHOWN_WITHIN_MS = 10_000;
@@ -139,6 +141,15 @@ const ACTIONS: Record<string, Act> = {
   'group.settings': async (library, { group: id, ...wanted }: { group: string } & Settings) =>
     changeSettings(library, await chatBy(library, id), wanted),
 
+  'group.picture': async (
+    library,
+    { group: id, file, mime }: { group: string; file: string | null; mime?: string },
+    files,
+  ) => {
+    const picture = file === null ? null : files.take(file, 'picture', mime ?? '');
+    await changePicture(library, await chatBy(library, id), picture);
+  },
+
   'group.leave': async (library, { group: id }: { group: string }) => leave(library, await chatBy(library, id)),
 
   'message.pin': async (
@@ -183,10 +194,10 @@ interface Mute {
 }
 
 /** Does what a command of this type asks for. */
-export async function act(library: Library, type: string, data: unknown): Promise<unknown> {
+export async function act(library: Library, type: string, data: unknown, files: Files): Promise<unknown> {
   const action = Object.hasOwn(ACTIONS, type) ? ACTIONS[type] : undefined;
   if (action === undefined) throw new Failure('unknown_call', `no action ${type}`);
-  return (await action(library, data as never)) ?? null;
+  return (await action(library, data as never, files)) ?? null;
 }
 
 async function chatBy(library: Library, to: string): Promise<ChatModel> {

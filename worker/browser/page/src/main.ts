@@ -136,7 +136,7 @@ class Adapter {
       const library = await this.#library.get();
       // Starting the library may have taken its time.
       this.#ownership.assert();
-      return act(library, type, data);
+      return act(library, type, data, this.files);
     },
 
     find_message: async ({ to, message_id }: { to: string; message_id: string }) =>
