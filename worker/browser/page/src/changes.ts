@@ -116,19 +116,47 @@ export function watchChanges(library: Library, outbox: Outbox, heard: () => void
     }),
   );
 
-  library.on('call.incoming_call', (call) =>
+  const calls = new Recent<true>(REMEMBERED);
+  const call = ({ id, peerJid, isVideo, isGroup, offerTime }: CallModel) =>
     guarded('call', () => {
+      if (calls.has(String(id))) return;
+      calls.set(String(id), true);
       heard();
       outbox.push({
         type: 'call',
-        id: String(call.id),
-        sender: personOf(user(call.sender ?? call.peerJid), ids),
-        video: call.isVideo === true,
-        group: call.isGroup === true,
-        at_ms: unixMs(call.offerTime) ?? Date.now(),
+        id: String(id),
+        sender: personOf(user(peerJid), ids),
+        video: isVideo === true,
+        group: isGroup === true,
+        at_ms: unixMs(offerTime) ?? Date.now(),
       });
-    }),
-  );
+    });
+  library.on('call.incoming_call', (told) => call(told as unknown as CallModel));
+  // wa-js tells of no call that has rung before it listened.
+  guarded('call', () => {
+    const { CallStore, enums } = library.whatsapp;
+    const states = enums.CALL_STATES as unknown as Record<string, unknown>;
+    (CallStore.getModelsArray() as unknown as CallModel[]).filter((model) => rings(model, states)).forEach(call);
+  });
+}
+
+interface CallModel {
+  id: unknown;
+  peerJid?: unknown;
+  isVideo?: unknown;
+  isGroup?: unknown;
+  offerTime?: unknown;
+  outgoing?: unknown;
+  getState?(): unknown;
+}
+
+/** WhatsApp's names, of several years, for the states of a call that somebody else has begun and nobody has taken. */
+const RINGING = ['INCOMING_RING', 'ReceivedCall', 'ReceivedCallWithoutOffer'];
+
+/** Whether somebody calls, and nobody has taken the call. */
+export function rings(call: Pick<CallModel, 'outgoing' | 'getState'>, states: Record<string, unknown>): boolean {
+  const state = call.getState?.();
+  return call.outgoing !== true && RINGING.some((name) => states[name] !== undefined && states[name] === state);
 }
 
 function isChat(id: string): boolean {
