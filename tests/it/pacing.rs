@@ -190,3 +190,52 @@ async fn an_urgent_message_overtakes_thousands_of_a_campaign() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_contact_sees_that_somebody_types_before_a_text_and_an_urgent_one_overtakes_it() -> Result<()> {
+    let stage = Stage::set(Options::default()).await?;
+    let anna = stage.site.phone(ANNA, "Anna");
+    for (number, name) in [(BERT, "Bert"), (CARLA, "Carla")] {
+        stage.site.phone(number, name);
+    }
+    let mut worker = stage.worker("w1").env("WAFLEET_TYPING_CHARS_PER_SECOND", "10").spawn()?;
+    worker.wait_until_ready().await?;
+    let target = Target::new("s1")?;
+    stage.link(&target, &anna).await?;
+    let states = || -> Vec<String> { stage.site.chatstates().into_iter().map(|shown| shown.state).collect() };
+
+    // There is no chat yet in which it could be shown.
+    send(&stage.host, &target, BERT, "hello").await?;
+    send(&stage.host, &target, CARLA, "hello").await?;
+    ensure!(states().is_empty(), "{:?}", stage.site.chatstates());
+    send(&stage.host, &target, BERT, "how are you?").await?;
+    let (shown, sent) = (stage.site.chatstates(), stage.site.sent());
+    let text_at = sent.iter().find(|departure| departure.text == "how are you?").context("it left")?.at_ms;
+    ensure!(shown.len() == 1 && shown[0].state == "composing" && shown[0].at_ms <= text_at, "{shown:?} {sent:?}");
+
+    let urgent = stage.host.send_on(Lane::Urgent, &target, &text(BERT, "a code")?).await?;
+    ensure!(stage.host.final_result(&urgent).await?.outcome == Outcome::Succeeded);
+    ensure!(states() == ["composing"], "urgent texts come at once: {:?}", states());
+
+    // Six seconds of typing, in the middle of which something more urgent comes.
+    let slow = stage.host.send_on(Lane::Campaign, &target, &text(CARLA, &"long ".repeat(100))?).await?;
+    let types = async || Ok((states().len() > 1).then_some(()));
+    wafleet_tests::wait::until("the campaign's message is typed", Duration::from_secs(30), types).await?;
+    let urgent = stage.host.send_on(Lane::Urgent, &target, &text(BERT, "another code")?).await?;
+    for id in [&urgent, &slow] {
+        let result = stage.host.final_result(id).await?;
+        ensure!(result.outcome == Outcome::Succeeded, "{result:?}");
+    }
+    let left: Vec<String> = stage.site.sent().into_iter().map(|departure| departure.text).collect();
+    ensure!(left.len() == 6 && left[4] == "another code" && left[5].starts_with("long "), "{left:?}");
+    ensure!(states() == ["composing", "composing", "paused", "composing"], "{:?}", states());
+    ensure!(stage.site.sent().iter().all(|departure| departure.copies() == 1));
+
+    // A session of its own mind.
+    let own = SessionLimits { typing_chars_per_second: Some(0), ..SessionLimits::default() };
+    stage.host.ask(&target, &Command::SessionLimits(own)).await?;
+    send(&stage.host, &target, BERT, "at once").await?;
+    ensure!(states().len() == 4, "{:?}", states());
+    stage.host.events().check_order()?;
+    Ok(())
+}

@@ -1,5 +1,6 @@
 //! Measurements of a fleet, for `wafleet-bench`. Nothing here passes or fails.
 
+pub mod campaign;
 pub mod footprint;
 pub mod handover;
 pub mod load;

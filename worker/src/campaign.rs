@@ -33,13 +33,14 @@ pub(crate) async fn screen(world: &World, order: &Order, bulk: bool) -> Result<O
     if order.attempted || !(bulk || campaign.is_some()) {
         return Ok(None); // it may have gone out already, or people wait for it
     }
-    let workspace = order.verified.workspace;
-    if world.database.opted_out(workspace, &ContactKey::new(workspace, to.as_str())).await? {
+    let (workspace, id) = (order.verified.workspace, campaign.as_ref().map(|part| &part.id));
+    let (out, state) = world.database.screening(workspace, &ContactKey::new(workspace, to.as_str()), id).await?;
+    if out {
         let message = "the contact wants no campaigns of this workspace";
         return Ok(Some(Outcome::Failed(CommandError::new(ErrorCode::OptedOut, message))));
     }
-    let Some(CampaignPart { id, quiet_hours }) = campaign else { return Ok(None) };
-    match world.database.campaign(workspace, id).await? {
+    let Some(CampaignPart { quiet_hours, .. }) = campaign else { return Ok(None) };
+    match state {
         CampaignState::Running => {}
         CampaignState::Paused => {
             let error = CommandError::new(ErrorCode::CampaignPaused, "the campaign is paused");

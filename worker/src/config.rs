@@ -231,6 +231,12 @@ pub const SETTINGS: &[Setting] = &[
         false,
         "days in which the limits of a newly linked number grow from a tenth to the whole; 0 to 365",
     ),
+    setting(
+        "typing_chars_per_second",
+        Some("15"),
+        false,
+        "characters a second that a contact sees being typed before a text, for half a second to six; urgent texts come at once, 0 to 1000, 0: all do",
+    ),
     setting("dead_letter_days", Some("14"), false, "days a dead letter stays in the archive, 1 to 365"),
     setting(
         "cloud_url",
@@ -866,6 +872,9 @@ impl Check<'_> {
             contact_per_minute: self.number("contact_messages_per_minute", 1..=most) as u32,
             warm_up_days: self.number("warm_up_days", 0..=365) as u32,
             weight: 100,
+            typing_chars_per_second: self
+                .number("typing_chars_per_second", 0..=u64::from(SessionLimits::FASTEST_TYPING))
+                as u32,
         }
     }
 

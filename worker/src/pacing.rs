@@ -27,8 +27,10 @@ const DELAYS: [(u32, u64); 5] = [(25, 0), (50, 1), (70, 2), (90, 3), (u32::MAX, 
 /// A delay is drawn from this range around its length, in percent: three quarters to five quarters.
 const JITTER_FROM_PERCENT: u64 = 75;
 const JITTER_PERCENT: u64 = 50;
-/// No pause is longer. One that is comes from a clock that was wrong.
-const LONGEST_DELAY_MS: u64 = 6_250;
+/// A text is typed for at least and at most so long, in milliseconds.
+const TYPING_MS: (u64, u64) = (500, 6_000);
+/// No pause is longer, the typing before it counted in. One that is comes from a clock that was wrong.
+const LONGEST_DELAY_MS: u64 = 6_250 + TYPING_MS.1;
 /// A restriction without an end is looked at again so much later.
 const RESTRICTION_LOOK_MS: u64 = 10 * 60 * 1000;
 /// However little a session shall take of a campaign, it takes something.
@@ -52,6 +54,8 @@ pub(crate) struct Limits {
     pub(crate) warm_up_days: u32,
     /// Its share of the workspace's campaigns beside other sessions, in percent.
     pub(crate) weight: u32,
+    /// Characters typed in a second before a text; 0: none is.
+    pub(crate) typing_chars_per_second: u32,
 }
 
 impl Limits {
@@ -67,7 +71,18 @@ impl Limits {
             contact_per_minute: own.contact_per_minute.unwrap_or(self.contact_per_minute),
             warm_up_days: own.warm_up_days.unwrap_or(self.warm_up_days),
             weight: own.weight.unwrap_or(self.weight),
+            typing_chars_per_second: own.typing_chars_per_second.unwrap_or(self.typing_chars_per_second),
         }
+    }
+
+    /// How long so many characters are typed, in milliseconds; `dice` from 0 to 1.
+    pub(crate) fn typing_ms(&self, characters: usize, dice: f64) -> u64 {
+        if self.typing_chars_per_second == 0 || characters == 0 {
+            return 0;
+        }
+        let characters = u64::try_from(characters).unwrap_or(u64::MAX);
+        let whole = characters.saturating_mul(1000) / u64::from(self.typing_chars_per_second);
+        jittered(whole.min(TYPING_MS.1), dice).clamp(TYPING_MS.0, TYPING_MS.1)
     }
 
     /// The share of these that a number linked so long ago may use.
@@ -141,6 +156,8 @@ pub(crate) struct Ask {
     pub(crate) cold: bool,
     /// The page has to ask WhatsApp whether the number exists.
     pub(crate) checked: bool,
+    /// It is typed for so long before it goes, in milliseconds.
+    pub(crate) typing_ms: u64,
 }
 
 /// Why a message has to wait.
@@ -183,6 +200,9 @@ impl Why {
 pub(crate) struct Ticket {
     at: u64,
     ask: Ask,
+    /// The pause that it brought, and the one that was there before it.
+    next_at: u64,
+    before: u64,
 }
 
 /// Whether a message goes.
@@ -231,8 +251,9 @@ impl Spent {
         }
         self.count(ask, now);
         let delay = delay_ms(self.minute.used(MINUTE, now), limits.per_minute, dice);
-        self.next_at = self.paused_until(now).unwrap_or(now).max(now + delay);
-        Verdict::Go(Ticket { at: now, ask: ask.clone() })
+        let before = self.next_at;
+        self.next_at = self.paused_until(now).unwrap_or(now).max(now + ask.typing_ms + delay);
+        Verdict::Go(Ticket { at: now, ask: ask.clone(), next_at: self.next_at, before })
     }
 
     /// Counts a look-up of a number, if it may be made now; else when, in unix milliseconds.
@@ -260,7 +281,10 @@ impl Spent {
 
     /// Gives back what a message was counted for that did not go out.
     pub(crate) fn refund(&mut self, ticket: &Ticket, refund: Refund) {
-        let Ticket { at, ask } = ticket;
+        let Ticket { at, ask, next_at, before } = ticket;
+        if refund == Refund::All && self.next_at == *next_at {
+            self.next_at = *before;
+        }
         self.minute.take_back(MINUTE, *at);
         self.hour.take_back(HOUR, *at);
         self.day.take_back(DAY, *at);
@@ -342,8 +366,12 @@ impl Spent {
 fn delay_ms(volume: u32, per_minute: u32, dice: f64) -> u64 {
     let percent = u64::from(volume) * 100 / u64::from(per_minute.max(1));
     let delay = DELAYS.into_iter().find(|(below, _)| percent < u64::from(*below)).map_or(0, |(_, secs)| secs * 1000);
+    jittered(delay, dice)
+}
+
+fn jittered(ms: u64, dice: f64) -> u64 {
     let jitter = JITTER_FROM_PERCENT + (JITTER_PERCENT as f64 * dice.clamp(0.0, 1.0)) as u64;
-    delay * jitter / 100
+    ms * jitter / 100
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@ fn limits() -> Limits {
         contact_per_minute: 10,
         warm_up_days: 7,
         weight: 100,
+        typing_chars_per_second: 15,
     }
 }
 
 fn to(contact: u64) -> Ask {
-    Ask { urgent: false, contact, cold: false, checked: false }
+    Ask { urgent: false, contact, cold: false, checked: false, typing_ms: 0 }
 }
 
 fn urgent(contact: u64) -> Ask {
@@ -52,6 +53,44 @@ fn the_pause_grows_with_the_volume_of_the_last_minute() {
         assert_eq!(delay_ms(volume, 20, 0.5), expected, "{volume}");
     }
     assert_eq!((delay_ms(18, 20, 0.0), delay_ms(18, 20, 1.0)), (3750, 6250));
+}
+
+#[test]
+fn a_text_is_typed_for_as_long_as_it_is_within_bounds_and_the_pause_begins_after_it() {
+    let limits = limits();
+    for (characters, dice, expected) in [
+        (0, 0.5, 0),
+        (1, 0.5, 500),
+        (15, 0.5, 1_000),
+        (15, 0.0, 750),
+        (15, 1.0, 1_250),
+        (60, 0.5, 4_000),
+        (90, 1.0, 6_000),
+        (65_536, 0.0, 4_500),
+        (usize::MAX, 1.0, 6_000),
+    ] {
+        assert_eq!(limits.typing_ms(characters, dice), expected, "{characters} {dice}");
+    }
+    assert_eq!(Limits { typing_chars_per_second: 0, ..limits.clone() }.typing_ms(500, 0.5), 0, "switched off");
+
+    // On a simulated clock: whoever types four seconds before each text has so much less of the minute.
+    let typed = |typing_ms| (0..20).map(move |contact| Ask { typing_ms, ..to(contact) });
+    let sent = send(&mut Spent::default(), &limits, typed(4_000), START);
+    for (index, pair) in sent.windows(2).enumerate() {
+        let delay = delay_ms(u32::try_from(index).unwrap_or(0) + 1, limits.per_minute, 0.5);
+        assert!(pair[1] - pair[0] >= 4_000 + delay.min(1_000), "{index}: {pair:?}");
+    }
+    assert_eq!(sent[1] - sent[0], 4_000);
+
+    // One that was overtaken while it was typed leaves no pause behind, and an urgent one waits for none.
+    let mut spent = Spent::default();
+    let Verdict::Go(ticket) = spent.decide(&limits, &Ask { typing_ms: 4_000, ..to(1) }, START, 0.5) else {
+        panic!("nothing was sent before")
+    };
+    assert!(matches!(spent.decide(&limits, &to(2), START, 0.5), Verdict::Wait { why: Why::Delay, .. }));
+    assert!(matches!(spent.clone().decide(&limits, &urgent(2), START, 0.5), Verdict::Go(_)));
+    spent.refund(&ticket, Refund::All);
+    assert!(matches!(spent.decide(&limits, &to(2), START, 0.5), Verdict::Go(_)));
 }
 
 #[test]
@@ -202,7 +241,7 @@ proptest! {
         let (mut spent, mut now, mut sent) = (Spent::default(), START, Vec::new());
         for (pause, contact, urgent, cold, dice) in steps {
             now += pause;
-            let ask = Ask { urgent, contact, cold, checked: cold };
+            let ask = Ask { urgent, contact, cold, checked: cold, typing_ms: 0 };
             match spent.decide(&limits, &ask, now, dice) {
                 Verdict::Go(_) => sent.push((now, ask)),
                 Verdict::Wait { until, .. } => {

@@ -23,6 +23,7 @@ mod sending;
 mod state;
 mod syncing;
 mod telling;
+mod typing;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -61,6 +62,7 @@ use pace::Pace;
 use score::Score;
 use state::{Effect, Input, State};
 use telling::Told;
+use typing::Watched;
 
 pub(crate) use cloud::channel as cloud_channel;
 pub(crate) use score::connection as connection_score;
@@ -154,6 +156,10 @@ pub(crate) struct SessionActor {
     /// The worker that shall go on with this session.
     taker: watch::Sender<Option<String>>,
     lanes: Lanes,
+    /// The command that is executed, which may be typing.
+    typing: Option<Watched>,
+    /// What came meanwhile from a tier before it, and is executed next.
+    overtaking: Option<(Tier, Box<Delivery>)>,
     /// Somebody wants the session to end, and a command is still being executed.
     leaving: Option<Request>,
     /// Since when the browser cannot send.
@@ -301,6 +307,8 @@ pub(crate) fn channel(
         activity,
         taker,
         lanes,
+        typing: None,
+        overtaking: None,
         leaving: None,
         away_since: None,
         helped: false,
@@ -366,6 +374,9 @@ impl SessionActor {
         let score_due = self.score.due(self.status_now().health.score, Instant::now());
         let unread = self.watermark.due().filter(|_| self.state.is_online());
         let takes = !self.is_busy() && self.leaving.is_none() && !self.state.is_pausing();
+        let typed = self.typing.as_ref().and_then(Watched::tier);
+        let overtaken =
+            typed.filter(|_| self.leaving.is_none() && self.overtaking.is_none() && !self.state.is_pausing());
         let copy_at = self.copies.at().filter(|_| takes && self.state.is_online());
         // A full spool: what the page says waits in the page, and is read from its store if it overflows.
         let listens = *self.room.borrow_and_update() != Room::Full;
@@ -385,7 +396,8 @@ impl SessionActor {
             () = sleep_until(score_due), if !closing => Happening::ScoreDue,
             () = sleep_until(unread) => Happening::PageArrived,
             Ok(()) = self.room.changed(), if !listens => Happening::Nothing,
-            (tier, delivery) = self.lanes.next(), if takes && !closing => match delivery {
+            () = typing_changed(&mut self.typing) => Happening::Nothing,
+            (tier, delivery) = self.lanes.next(overtaken), if (takes || overtaken.is_some()) && !closing => match delivery {
                 Some(delivery) => Happening::Delivery { tier, delivery: Box::new(delivery) },
                 None => Happening::ReaderBroken { tier },
             },
@@ -398,6 +410,7 @@ impl SessionActor {
             Happening::Requested(request) if self.is_busy() && self.leaving.is_none() => {
                 // The send in flight is finished first, within a bound.
                 self.leaving = Some(request);
+                self.stop_typing();
                 self.work.spawn(async {
                     tokio::time::sleep(SEND_IN_FLIGHT_LIMIT).await;
                     Happening::Impatient
@@ -432,6 +445,11 @@ impl SessionActor {
                 }
             }
             Happening::Opened(Err(cause)) => Some(Input::OpenFailed { cause }),
+            Happening::Delivery { tier, delivery } if self.is_busy() => {
+                self.overtaking = Some((tier, delivery));
+                self.stop_typing();
+                None
+            }
             Happening::Delivery { tier, delivery } => {
                 self.execute(tier, *delivery);
                 None
@@ -448,7 +466,13 @@ impl SessionActor {
             }
             Happening::Executed(done) => {
                 let input = self.executed(done).await;
-                input.or_else(|| self.leaving.take().map(Input::from))
+                let input = input.or_else(|| self.leaving.take().map(Input::from));
+                match self.overtaking.take() {
+                    Some((tier, delivery)) if input.is_none() && !self.is_busy() => self.execute(tier, *delivery),
+                    Some((tier, _)) => self.reopen(tier, RETRY_PAUSE), // it goes back
+                    None => {}
+                }
+                input
             }
             Happening::Missed(missed) => {
                 self.missed(missed).await;
@@ -485,6 +509,10 @@ impl SessionActor {
             Happening::Panicked => {
                 tracing::error!("a task of this session panicked; the browser is started again");
                 self.set_busy(false);
+                self.typing = None;
+                if let Some((tier, _)) = self.overtaking.take() {
+                    self.reopen(tier, RETRY_PAUSE);
+                }
                 Some(Input::Broken { cause: Cause::BrowserExited })
             }
             Happening::HelpDue { absence } => {
@@ -518,6 +546,7 @@ impl SessionActor {
             status: self.status_now(),
             tier,
             pace: Pace::default(),
+            typist: typing::pair(tier).0,
         }
     }
 
@@ -542,12 +571,21 @@ impl SessionActor {
     fn execute(&mut self, tier: Tier, delivery: Delivery) {
         self.set_busy(true);
         self.copies.active(Instant::now());
-        let job = self.job(tier);
+        let (typist, watched) = typing::pair(tier);
+        self.typing = Some(watched);
+        let job = Job { typist, ..self.job(tier) };
         self.work.spawn(async move { Happening::Executed(job.run(delivery).await) });
+    }
+
+    fn stop_typing(&self) {
+        if let Some(typing) = &self.typing {
+            typing.stop();
+        }
     }
 
     async fn executed(&mut self, done: Done) -> Option<Input> {
         self.set_busy(false);
+        self.typing = None;
         self.copies.active(Instant::now());
         self.keep_pace(&done);
         match done.follow {
@@ -642,6 +680,13 @@ impl SessionActor {
 async fn page_event(live: &mut Option<Live>) -> Option<PageEvent> {
     match live {
         Some(live) => live.next_event().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn typing_changed(typing: &mut Option<Watched>) {
+    match typing {
+        Some(typing) => typing.changed().await,
         None => std::future::pending().await,
     }
 }

@@ -38,11 +38,16 @@ pub struct SessionLimits {
     /// The session's share of the workspace's campaigns beside other sessions, in percent of a full one.
     #[schemars(range(min = 1, max = 100))]
     pub weight: Option<u32>,
+    /// Characters a second that a contact sees being typed before a text, but for urgent ones; 0: texts come at once.
+    #[schemars(range(max = SessionLimits::FASTEST_TYPING))]
+    pub typing_chars_per_second: Option<u32>,
 }
 
 impl SessionLimits {
     /// No number of messages is larger.
     pub const MOST: u32 = 10_000_000;
+    /// Nobody types faster, in characters a second.
+    pub const FASTEST_TYPING: u32 = 1000;
 
     pub(super) fn from_fields(data: &mut Fields) -> Result<Self, Rejection> {
         let mut number = |name: &'static str, least: u32, most: u32| match data.take(name) {
@@ -64,6 +69,7 @@ impl SessionLimits {
             contact_per_minute: number("contact_per_minute", 1, Self::MOST)?,
             warm_up_days: number("warm_up_days", 0, 365)?,
             weight: number("weight", 1, 100)?,
+            typing_chars_per_second: number("typing_chars_per_second", 0, Self::FASTEST_TYPING)?,
         })
     }
 }

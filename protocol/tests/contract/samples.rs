@@ -225,6 +225,7 @@ fn limits() -> [(&'static str, Command, Option<Metadata>); 2] {
                 contact_per_minute: Some(6),
                 warm_up_days: Some(0),
                 weight: Some(50),
+                typing_chars_per_second: Some(10),
             }),
             None,
         ),

@@ -16,7 +16,7 @@ use wafleet_imitation::{AckTimes, Imitation, Number, Options};
 use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::event::{Event, SessionStatus};
 use wafleet_tests::figures::handover::{End, hand_over};
-use wafleet_tests::figures::{footprint, load, past, profile, traffic};
+use wafleet_tests::figures::{campaign, footprint, load, past, profile, traffic};
 use wafleet_tests::fleet::{Fleet, Host, Target, Worker};
 
 /// Measures hand-overs, profiles, load, traffic, QR time, send time and memory.
@@ -56,6 +56,15 @@ struct Arguments {
     /// Chats of 50 messages each that a sync tells
     #[arg(long, default_value_t = 500)]
     chats: usize,
+    /// Messages of one campaign, for any of five sessions in browsers; 0: none
+    #[arg(long, default_value_t = 100_000)]
+    campaign: usize,
+    /// Seconds for which it goes out, with an urgent message now and then, before it is cancelled
+    #[arg(long, default_value_t = 180)]
+    campaign_secs: u64,
+    /// Measure only the campaign
+    #[arg(long)]
+    campaign_only: bool,
     /// Measure only hand-overs, profiles, load, and what a session costs the services
     #[arg(long)]
     ownership_only: bool,
@@ -85,11 +94,15 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.campaign_only {
+        return large_campaign(arguments).await;
+    }
     ownership(arguments).await?;
     if arguments.ownership_only {
         return Ok(());
     }
     traffic(arguments).await?;
+    large_campaign(arguments).await?;
     qr(arguments.starts).await?;
     send(arguments.sends).await?;
     for sessions in &arguments.sessions {
@@ -104,6 +117,8 @@ const LEASE_TTL: Duration = Duration::from_secs(15);
 const DOCUMENT_MB: usize = 16;
 /// Messages of each chat that a sync tells: its default.
 const MESSAGES_OF_A_CHAT: usize = 50;
+/// Sessions that share the campaign.
+const CAMPAIGN_SESSIONS: usize = 5;
 /// Sessions whose queues are declared to measure one.
 const IDLE_SESSIONS: usize = 100;
 
@@ -186,6 +201,36 @@ async fn traffic(arguments: &Arguments) -> anyhow::Result<()> {
         );
         report(&format!("a document of {DOCUMENT_MB} MB by url: message.send published → result"), sent.times);
     }
+    Ok(())
+}
+
+/// How a campaign of any size goes out, and what an urgent message notices of it.
+async fn large_campaign(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.campaign == 0 {
+        return Ok(());
+    }
+    let going = Duration::from_secs(arguments.campaign_secs);
+    let told = campaign::large(arguments.campaign, CAMPAIGN_SESSIONS, going).await?;
+    println!(
+        "a campaign of {} messages over {CAMPAIGN_SESSIONS} sessions in browsers: published in {:.0} s; {} left in {:.0} s, {:.0} a minute ({:?} by session)",
+        arguments.campaign,
+        told.published.as_secs_f64(),
+        told.sent,
+        told.sending.as_secs_f64(),
+        told.sent as f64 * 60.0 / told.sending.as_secs_f64(),
+        told.shares,
+    );
+    println!(
+        "  cancelled: the other {} told so in {:.0} s, {:.0} a second; lost {}, doubled {}",
+        told.cancelled,
+        told.cancelling.as_secs_f64(),
+        told.cancelled as f64 / told.cancelling.as_secs_f64(),
+        told.lost,
+        told.doubled,
+    );
+    let p99 = told.urgent.get(told.urgent.len().saturating_sub(1) * 99 / 100).copied().unwrap_or_default();
+    println!("  urgent messages meanwhile: p99 {:.0} ms", p99.as_secs_f64() * 1000.0);
+    report("  urgent: message.send published → result", told.urgent);
     Ok(())
 }
 

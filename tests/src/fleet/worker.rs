@@ -58,6 +58,7 @@ impl WorkerBuilder {
             ("WAFLEET_NUMBER_CHECKS_PER_HOUR", "1000000".to_owned()),
             ("WAFLEET_CONTACT_MESSAGES_PER_MINUTE", "100000".to_owned()),
             ("WAFLEET_WARM_UP_DAYS", "0".to_owned()),
+            ("WAFLEET_TYPING_CHARS_PER_SECOND", "0".to_owned()),
             ("WAFLEET_LOG", "info,wafleet=debug,wafleet_browser=debug".to_owned()),
             ("WAFLEET_LOG_FORMAT", "text".to_owned()),
         ];

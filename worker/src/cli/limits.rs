@@ -32,6 +32,9 @@ pub(super) struct LimitOptions {
     /// Share of the workspace's campaigns, in percent of a full one.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100))]
     weight: Option<u32>,
+    /// Characters a second that a contact sees being typed before a text; 0: texts come at once.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(SessionLimits::FASTEST_TYPING)))]
+    typing_chars_per_second: Option<u32>,
 }
 
 impl From<LimitOptions> for SessionLimits {
@@ -46,6 +49,7 @@ impl From<LimitOptions> for SessionLimits {
             contact_per_minute: options.contact_per_minute,
             warm_up_days: options.warm_up_days,
             weight: options.weight,
+            typing_chars_per_second: options.typing_chars_per_second,
         }
     }
 }

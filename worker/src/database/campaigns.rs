@@ -93,9 +93,16 @@ impl Database {
         contact: &ContactKey,
         session: &str,
     ) -> Result<String, DatabaseError> {
+        let (id, key) = (workspace.get(), contact.as_bytes().to_vec());
+        // All but the first message to a contact end here.
+        let bound = "SELECT c.session_id FROM wafleet_campaign_contacts AS c JOIN wafleet_sessions AS s \
+                     ON s.session_id = c.session_id AND s.desired = 'running' WHERE c.workspace_id = ? AND c.contact = ?";
+        let query = sqlx::query_scalar(bound).bind(id).bind(key.clone());
+        if let Some(session) = query.fetch_optional(&self.pool).await? {
+            return Ok(session);
+        }
         let insert = "INSERT IGNORE INTO wafleet_campaign_contacts (workspace_id, contact, session_id, created_at) \
                       VALUES (?, ?, ?, UTC_TIMESTAMP(3))";
-        let (id, key) = (workspace.get(), contact.as_bytes().to_vec());
         let inserted = self.execute(|| sqlx::query(insert).bind(id).bind(key.clone()).bind(session.to_owned())).await?;
         if inserted.rows_affected() == 1 {
             return Ok(session.to_owned());
@@ -181,14 +188,29 @@ impl Database {
         Ok(Some(progress))
     }
 
-    /// Whether a contact wants no campaign of this workspace.
+    /// What there is to ask about one message of a campaign, in one question: whether the contact wants none of this workspace,
+    /// and whether the campaign goes out.
     ///
     /// # Errors
     /// The database is away.
-    pub(crate) async fn opted_out(&self, workspace: WorkspaceId, contact: &ContactKey) -> Result<bool, DatabaseError> {
-        let select = "SELECT COUNT(*) FROM wafleet_optouts WHERE workspace_id = ? AND contact = ?";
-        let query = sqlx::query_scalar::<_, i64>(select).bind(workspace.get()).bind(contact.as_bytes().to_vec());
-        Ok(query.fetch_one(&self.pool).await? > 0)
+    pub(crate) async fn screening(
+        &self,
+        workspace: WorkspaceId,
+        contact: &ContactKey,
+        campaign: Option<&CampaignId>,
+    ) -> Result<(bool, CampaignState), DatabaseError> {
+        let select = "SELECT CAST(EXISTS(SELECT 1 FROM wafleet_optouts WHERE workspace_id = ? AND contact = ?) AS SIGNED) AS out_, \
+                      (SELECT state FROM wafleet_campaigns WHERE workspace_id = ? AND campaign = ?) AS state";
+        let row = sqlx::query(select)
+            .bind(workspace.get())
+            .bind(contact.as_bytes().to_vec())
+            .bind(workspace.get())
+            .bind(campaign.map(CampaignId::as_str))
+            .fetch_one(&self.pool)
+            .await?;
+        let state: Option<String> = row.try_get("state")?;
+        let state = state.and_then(|state| state.parse().ok()).unwrap_or(CampaignState::Running);
+        Ok((row.try_get::<i64, _>("out_")? != 0, state))
     }
 
     /// Notes that these want no campaign of this workspace, or want them again.

@@ -37,6 +37,14 @@ pub(super) enum Chosen {
 }
 
 impl Job {
+    /// Whether a message may go from any session and none has been chosen.
+    ///
+    /// # Errors
+    /// [`IntakeError`]: the delivery is still unacknowledged.
+    pub(super) async fn is_nobodys(&self, order: &Order) -> Result<bool, IntakeError> {
+        Ok(order.any && self.world.database.choice(&order.record).await?.session.is_none())
+    }
+
     /// Looks which session a message goes from, before its budget is taken.
     ///
     /// # Errors

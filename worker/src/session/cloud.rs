@@ -23,6 +23,7 @@ use wafleet_protocol::timestamp::Timestamp;
 use super::execute::{Done, Follow, Job};
 use super::lanes::{self, Lanes, Tier};
 use super::pace::Pace;
+use super::typing;
 use super::{Activity, End, RETRY_PAUSE, Request, SEND_IN_FLIGHT_LIMIT, SessionHandle, connection_score};
 use crate::broker::consumer::Reader;
 use crate::database::StatusWrite;
@@ -147,7 +148,7 @@ impl CloudActor {
             Some(done) = self.work.join_next() => done.unwrap_or(Happening::Panicked),
             Some(request) = self.requests.recv() => Happening::Requested(request),
             () = tokio::time::sleep_until(check_at.into()), if checks => Happening::CheckDue,
-            (tier, delivery) = self.lanes.next(), if takes => match delivery {
+            (tier, delivery) = self.lanes.next(None), if takes => match delivery {
                 Some(delivery) => Happening::Delivery { tier, delivery: Box::new(delivery) },
                 None => Happening::ReaderBroken { tier },
             },
@@ -203,6 +204,7 @@ impl CloudActor {
             status: self.told.clone(),
             tier,
             pace: Pace::default(),
+            typist: typing::pair(tier).0, // there is no page to type in
         };
         self.work.spawn(async move { Happening::Executed(job.run(delivery).await) });
     }

@@ -22,6 +22,7 @@ use super::lanes::Tier;
 use super::pace::Pace;
 use super::provider::Sending;
 use super::syncing;
+use super::typing::Typist;
 use crate::campaign;
 use crate::cloud::webhook;
 use crate::database::NewSync;
@@ -50,6 +51,7 @@ pub(super) struct Job {
     pub(super) status: SessionStatusChanged,
     pub(super) tier: Tier,
     pub(super) pace: Pace,
+    pub(super) typist: Typist,
 }
 
 /// What the actor does next.
@@ -118,10 +120,11 @@ impl Job {
             settle(&self.world, &self.sink, self.lease.fence(), &order, outcome).await?;
             return Ok(Follow::Nothing);
         }
-        if let Chosen::Elsewhere = self.choose_session(&mut order, begun).await? {
+        // An end is for the session to write that has the message; what is nobody's yet need not become somebody's for that.
+        let ends_here = screened.is_some() && self.is_nobodys(&order).await?;
+        if !ends_here && let Chosen::Elsewhere = self.choose_session(&mut order, begun).await? {
             return Ok(Follow::Nothing);
         }
-        // An end is only for the session to write that has the message.
         if let Some(outcome) = screened {
             settle(&self.world, &self.sink, self.lease.fence(), &order, outcome).await?;
             return Ok(Follow::Nothing);

@@ -165,14 +165,18 @@ impl Lanes {
         parked
     }
 
-    /// The next delivery of the first tier that may be served. `None`: its reader is of no use any more. Cancel-safe.
-    pub(super) async fn next(&mut self) -> (Tier, Option<Delivery>) {
+    /// The next delivery of the first tier that may be served, if `before` is given only of tiers before that one. `None`: its
+    /// reader is of no use any more. Cancel-safe.
+    pub(super) async fn next(&mut self, before: Option<Tier>) -> (Tier, Option<Delivery>) {
         loop {
             let now = Instant::now();
             let opening = self.gates.next_opening(now);
             let Self { readers, gates, room } = self;
             let first = std::future::poll_fn(|context| {
-                gates.first(now, |tier| readers.get_mut(&tier).map_or(Poll::Pending, |reader| reader.poll(context)))
+                gates.first(now, |tier| match readers.get_mut(&tier) {
+                    Some(reader) if before.is_none_or(|before| tier < before) => reader.poll(context),
+                    _ => Poll::Pending,
+                })
             });
             tokio::select! {
                 biased;

@@ -4,14 +4,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wafleet_browser::{Message as PageMessage, Page, Status as PageStatus};
+use wafleet_protocol::command::MessageSend;
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{Cause, CommandError, ResultData};
-use wafleet_protocol::id::{ChatId, ChatKind, MessageId};
+use wafleet_protocol::id::{ChatKind, MessageId};
 use wafleet_protocol::timestamp::Timestamp;
 
 use super::execute::{Done, Follow, Job};
 use super::lanes::{PARKED_AT_MOST, Tier};
 use super::score::Send;
+use super::typing;
 use super::{Happening, RETRY_PAUSE, SessionActor};
 use crate::budget::{BudgetError, SessionBudget};
 use crate::database::ContactKey;
@@ -42,6 +44,8 @@ struct Learned {
     stranger: bool,
     /// Unix milliseconds before which nothing that is not urgent goes, and nothing of a campaign.
     next: Option<(u64, u64)>,
+    /// It is typed for so long first.
+    typing: Duration,
     /// When the send began, and how it went.
     began: Option<Instant>,
     send: Option<Send>,
@@ -87,7 +91,8 @@ impl Job {
     ///
     /// # Errors
     /// [`IntakeError`]: nothing is known, and the delivery is still unacknowledged.
-    pub(super) async fn gate(&self, order: &Order, page: &Page, to: &ChatId) -> Result<Gate, IntakeError> {
+    pub(super) async fn gate(&self, order: &Order, page: &Page, message: &MessageSend) -> Result<Gate, IntakeError> {
+        let to = &message.to;
         if order.attempted {
             // What the page has already was counted when it was sent.
             let id = MessageId::for_command(&order.verified.message_id, &self.session);
@@ -99,12 +104,12 @@ impl Job {
         let known = self.world.database.acquaintance(self.session.as_str(), Some(&contact)).await?;
         let limits = self.world.config.limits.with(&known.limits).warmed(known.linked_for_secs);
         let cold = !known.met && !matches!(to.kind(), ChatKind::Group | ChatKind::Status);
-        let ask = Ask {
-            urgent: self.tier == Tier::Urgent,
-            contact: contact.short(),
-            cold,
-            checked: cold && to.kind() == ChatKind::Contact,
-        };
+        let urgent = self.tier == Tier::Urgent;
+        // A chat that is only made by the message shows nothing, and what was begun before was typed before.
+        let characters = if urgent || cold || order.attempted { 0 } else { typing::characters(message) };
+        let typing_ms = limits.typing_ms(characters, rand::random::<f64>());
+        let ask =
+            Ask { urgent, contact: contact.short(), cold, checked: cold && to.kind() == ChatKind::Contact, typing_ms };
         let now = self.world.clock.unix_ms();
         let decided = match self.budget().take(&limits, &ask, now).await {
             Ok(decided) => decided,
@@ -125,6 +130,7 @@ impl Job {
                         contact: Some(contact),
                         stranger: !known.met,
                         next: Some((next, if self.tier == Tier::Campaign { next.max(campaign) } else { next })),
+                        typing: Duration::from_millis(typing_ms),
                         began: Some(Instant::now()),
                         send: None,
                     };
@@ -179,6 +185,20 @@ impl Job {
                 tracing::warn!(command_id = order.record.command_id, error = %chain(&error), "that a contact was met is not recorded");
             }
         }
+    }
+
+    /// Types before the message, for as long as was decided. False: somebody more urgent waits, and nothing is counted.
+    pub(super) async fn type_first(&self, page: &Page, message: &MessageSend) -> bool {
+        let time = self.pace.learned(|learned| std::mem::take(&mut learned.typing));
+        let typed = self.typist.type_for(page, message.to.as_ref(), time).await;
+        if typed {
+            self.pace.learned(|learned| learned.began = Some(Instant::now()));
+        } else {
+            self.world.counters.count("messages.overtaken", "typing");
+            self.give_up().await;
+            self.pace.learned(|learned| learned.next = None);
+        }
+        typed
     }
 
     /// Gives back what was counted for a message whose execution came to nothing.

@@ -149,7 +149,7 @@ impl Job {
             return Ok(Sending::Ended(sending::look_up(page, order, message).await));
         }
         // A number's own limits are Meta's; the session's budgets are for what goes by its browser.
-        match self.gate(order, page, &message.to).await? {
+        match self.gate(order, page, message).await? {
             Gate::Open => {}
             Gate::Closed(follow) => return Ok(Sending::Waits(follow)),
             Gate::Ends(outcome) => return Ok(Sending::Ended(outcome)),
@@ -157,6 +157,9 @@ impl Job {
         if !self.claim(order, begun).await? {
             self.give_up().await;
             return Ok(Sending::PassedOn);
+        }
+        if !self.type_first(page, message).await {
+            return Ok(Sending::Waits(Follow::ReopenLane));
         }
         let outcome = sending::send(&self.world, &self.lease, page, order, message).await?;
         self.account(order, &outcome).await;
