@@ -1,6 +1,7 @@
 //! Campaigns: messages that may go from any session of their workspace, and who and what may stop them.
 
 mod parking;
+mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

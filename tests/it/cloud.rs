@@ -1,6 +1,7 @@
 //! Sessions that send by Meta's Cloud API, and sessions that fail over to it: by the real worker, against an imitation of
 //! the Graph API.
 
+mod campaign;
 mod failover;
 mod kinds;
 mod sends;

@@ -91,7 +91,7 @@ fn the_table_of_faults_and_the_tests_name_each_other() -> Result<()> {
     let table = include_str!("../FAULTS.md");
     let (rows, tests) = (rows(table)?, tests()?);
     let numbers: Vec<u32> = rows.iter().map(|(number, ..)| *number).collect();
-    ensure!(numbers == (1..=40).collect::<Vec<_>>(), "one row for each fault, in order: {numbers:?}");
+    ensure!(numbers == (1..=46).collect::<Vec<_>>(), "one row for each fault, in order: {numbers:?}");
     let mut in_table = BTreeSet::new();
     for (number, test, result) in &rows {
         let names: Vec<&str> = named(test).collect();
@@ -100,8 +100,12 @@ fn the_table_of_faults_and_the_tests_name_each_other() -> Result<()> {
             ensure!(result.starts_with("not proven: "), "row {number} has no test, so it says why: {result}");
         }
         for name in names {
-            ensure!(tests.contains(name), "row {number} names {name}, and there is no such test");
-            in_table.insert(name.to_owned());
+            // What is no test of these areas is one of another module.
+            let here = tests.contains(name);
+            ensure!(here || crate::features::exists(name)?, "row {number} names {name}, and there is no such test");
+            if here {
+                in_table.insert(name.to_owned());
+            }
         }
     }
     let left_out: Vec<_> = tests.difference(&in_table).collect();

@@ -12,7 +12,7 @@ fn named(cell: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether there is a test of this path below `it/`.
-fn exists(path: &str) -> Result<bool> {
+pub(crate) fn exists(path: &str) -> Result<bool> {
     let (module, name) = path.rsplit_once("::").context("a path of a test")?;
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("it").join(module.replace("::", "/")).with_extension("rs");
     let Ok(source) = std::fs::read_to_string(&file) else { return Ok(false) };

@@ -86,7 +86,9 @@ impl Watched {
 /// How many characters of a message somebody would have typed: those of a text to a person.
 pub(super) fn characters(message: &MessageSend) -> usize {
     match &message.content {
-        Content::Text(text) if !matches!(message.to.kind(), ChatKind::Group | ChatKind::Status) => text.text.as_str().chars().count(),
+        Content::Text(text) if !matches!(message.to.kind(), ChatKind::Group | ChatKind::Status) => {
+            text.text.as_str().chars().count()
+        }
         _ => 0,
     }
 }
