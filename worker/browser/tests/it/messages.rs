@@ -93,7 +93,7 @@ async fn what_cannot_be_sent_is_refused_with_a_code_and_leaves_nothing() {
     for (message, expected) in [
         (text("4915100000000", 5, "x"), "no_such_number"),
         (text("nobody", 5, "x"), "invalid_recipient"),
-        (text("status@broadcast", 5, "x"), "invalid_recipient"),
+        (text("everybody@broadcast", 5, "x"), "invalid_recipient"),
         (text("120363000000000000@g.us", 5, "x"), "chat_not_found"),
         (short, "invalid_message_id"),
     ] {
