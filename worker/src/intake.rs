@@ -21,7 +21,6 @@ use wafleet_protocol::rejection::Rejection;
 use wafleet_protocol::signing::{Audience, KEY_HEADER, Role, Verified};
 use wafleet_protocol::topology;
 
-use crate::broker::message::Message;
 use crate::campaign::campaign_of;
 use crate::database::{Acceptance, Audit, CommandRecord, DatabaseError, Late, Signer};
 use crate::events::{Correlation, EmitError, EventSink};
@@ -482,9 +481,6 @@ pub(crate) async fn acknowledge(delivery: &Delivery) -> Result<(), IntakeError> 
 
 /// Publishes a delivery again under another routing key, body and signature untouched, and acknowledges it.
 pub(crate) async fn forward(world: &World, delivery: &Delivery, routing_key: String) -> Result<(), IntakeError> {
-    let properties = letter::carried(delivery, []);
-    let message =
-        Message { exchange: topology::COMMANDS, routing_key, mandatory: true, properties, body: delivery.data.clone() };
-    world.publisher.publish(message).await?;
+    world.publisher.publish(letter::again(delivery, routing_key, [])).await?;
     acknowledge(delivery).await
 }

@@ -13,7 +13,7 @@ use wafleet_protocol::signing::{
 };
 use wafleet_protocol::topology::{self, RetryTier};
 
-use crate::broker::message::Message;
+use crate::broker::message::{Message, PERSISTENT};
 
 /// Who replays a dead letter, as the replay says.
 pub(crate) const REPLAYED_BY_HEADER: &str = "x-wa-replayed-by";
@@ -68,23 +68,22 @@ pub(crate) fn authenticate(
 }
 
 fn header_value(value: &AMQPValue) -> HeaderValue<'_> {
+    text_of(value).map_or(HeaderValue::Other, HeaderValue::Text)
+}
+
+/// The text that a header holds, if it is one.
+pub(crate) fn text_of(value: &AMQPValue) -> Option<&str> {
     match value {
-        AMQPValue::LongString(text) => {
-            std::str::from_utf8(text.as_bytes()).map_or(HeaderValue::Other, HeaderValue::Text)
-        }
-        AMQPValue::ShortString(text) => HeaderValue::Text(text.as_str()),
-        _ => HeaderValue::Other,
+        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok(),
+        AMQPValue::ShortString(text) => Some(text.as_str()),
+        _ => None,
     }
 }
 
 /// The text of a header.
 pub(crate) fn text_header(properties: &BasicProperties, name: &str) -> Option<String> {
     let table = properties.headers().as_ref()?;
-    match table.inner().get(name)? {
-        AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok().map(str::to_owned),
-        AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
-        _ => None,
-    }
+    text_of(table.inner().get(name)?).map(str::to_owned)
 }
 
 /// Text from outside, fit for a log line: no control characters, at most `limit` characters.
@@ -98,7 +97,6 @@ pub(crate) fn printable(text: &str, limit: usize) -> String {
 /// refuses from anybody else; `expiration`, which would let it vanish; `CC` and `BCC`, which route by themselves; the
 /// broker's own history; and anything too large.
 pub(crate) fn carried(delivery: &Delivery, more: impl IntoIterator<Item = (&'static str, String)>) -> BasicProperties {
-    const PERSISTENT: u8 = 2;
     let mut headers = FieldTable::default();
     for (name, value) in kept_headers(delivery.properties.headers().as_ref()) {
         headers.insert(name.into(), value.clone());
@@ -121,6 +119,21 @@ pub(crate) fn carried(delivery: &Delivery, more: impl IntoIterator<Item = (&'sta
         properties = properties.with_priority(*priority);
     }
     properties
+}
+
+/// The same command again, to this routing key, with further headers.
+pub(crate) fn again(
+    delivery: &Delivery,
+    routing_key: String,
+    more: impl IntoIterator<Item = (&'static str, String)>,
+) -> Message {
+    Message {
+        exchange: topology::COMMANDS,
+        routing_key,
+        mandatory: true,
+        properties: carried(delivery, more),
+        body: delivery.data.clone(),
+    }
 }
 
 /// The headers that stay with a letter: our own, as many and as long as is allowed, and what the signature needs before

@@ -12,11 +12,11 @@ use clap::Parser;
 use tokio::sync::mpsc;
 use url::Url;
 use wafleet_browser::{Chromium, Draft, Flavor, LaunchOptions, Page, PageEvent, PageOptions, Sandbox};
-use wafleet_imitation::{AckTimes, Imitation, Number, Options};
+use wafleet_imitation::{Imitation, Number};
 use wafleet_protocol::command::{Command, MessageSend, SessionStart};
 use wafleet_protocol::event::{Event, SessionStatus};
 use wafleet_tests::figures::handover::{End, hand_over};
-use wafleet_tests::figures::{campaign, footprint, load, past, profile, traffic};
+use wafleet_tests::figures::{campaign, footprint, instant_acks, load, past, profile, traffic};
 use wafleet_tests::fleet::{Fleet, Host, Target, Worker};
 
 /// Measures hand-overs, profiles, load, traffic, QR time, send time and memory.
@@ -258,11 +258,6 @@ async fn load(sessions: usize, burst: usize) -> anyhow::Result<()> {
         ms(0.99)
     );
     Ok(())
-}
-
-fn instant_acks() -> Options {
-    let acks = AckTimes { server: Duration::ZERO, delivered: None, read: None };
-    Options { acks, ..Options::default() }
 }
 
 fn launch(session_dir: &Path) -> LaunchOptions {

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
-use wafleet_imitation::{AckTimes, Options};
 use wafleet_protocol::command::{CampaignControl, CampaignPart, Command, MessageSend};
 use wafleet_protocol::error::ErrorCode;
 use wafleet_protocol::event::{CommandResult, Event, Outcome};
 use wafleet_protocol::id::{CampaignId, CommandId, SessionId};
 use wafleet_protocol::lane::Lane;
 
+use super::instant_acks;
 use crate::fleet::{HOST_KEY, Host, Order, Posted, Target, first_workspace};
 use crate::stage::{Stage, text};
 
@@ -63,8 +63,7 @@ struct Heard {
 /// # Errors
 /// When something does not happen.
 pub async fn large(messages: usize, sessions: usize, going: Duration) -> anyhow::Result<Campaign> {
-    let acks = AckTimes { server: Duration::ZERO, delivered: None, read: None };
-    let stage = Stage::set(Options { acks, ..Options::default() }).await?;
+    let stage = Stage::set(instant_acks()).await?;
     let worker = stage.worker("campaign").env("WAFLEET_LOG", "warn").quiet();
     let mut worker = worker.env("WAFLEET_CAPACITY", sessions.max(1).to_string()).spawn()?;
     worker.wait_until_ready().await?;

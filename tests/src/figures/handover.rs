@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use wafleet_imitation::{AckTimes, Options};
 use wafleet_protocol::event::{Event, SessionStatus};
 use wafleet_protocol::id::SessionId;
 
+use super::instant_acks;
 use crate::fleet::{Target, Worker};
 use crate::stage::Stage;
 use crate::wait;
@@ -37,8 +37,7 @@ pub struct HandOver {
 /// # Errors
 /// When something does not happen.
 pub async fn hand_over(sessions: usize, ttl: Duration, end: End) -> anyhow::Result<HandOver> {
-    let acks = AckTimes { server: Duration::ZERO, delivered: None, read: None };
-    let stage = Stage::set(Options { acks, ..Options::default() }).await?;
+    let stage = Stage::set(instant_acks()).await?;
     let mut first = worker(&stage, "first", sessions, ttl).await?;
     let mut targets = Vec::new();
     for number in 0..sessions {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use wafleet_imitation::{AckTimes, Options};
 use wafleet_protocol::command::{Command, SessionSync};
 use wafleet_protocol::event::{Envelope, Event, Outcome, SyncProgress, SyncState};
 
+use super::instant_acks;
 use crate::fleet::Target;
 use crate::stage::{Stage, text};
 
@@ -35,8 +35,7 @@ pub struct Sync {
 /// # Errors
 /// When something does not happen.
 pub async fn of_chats(chats: usize, messages: usize) -> anyhow::Result<Sync> {
-    let acks = AckTimes { server: Duration::ZERO, delivered: None, read: None };
-    let stage = Stage::set(Options { acks, ..Options::default() }).await?;
+    let stage = Stage::set(instant_acks()).await?;
     stage.site.phone(BERT, "Bert");
     let anna = stage.site.phone(ANNA, "Anna");
     for number in 0..chats {

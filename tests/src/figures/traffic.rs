@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
-use wafleet_imitation::{AckTimes, Options};
 use wafleet_protocol::command::{Command, Content, Media, MessageSend};
 use wafleet_protocol::event::Outcome;
 use wafleet_protocol::id::CommandId;
 
+use super::instant_acks;
 use super::memory::{reset_peak, resident};
 use super::results::results;
 use crate::file_server::{Answer, FileServer};
@@ -96,8 +96,7 @@ pub async fn documents(megabytes: usize, times: usize) -> anyhow::Result<Documen
 }
 
 async fn stage() -> anyhow::Result<Stage> {
-    let acks = AckTimes { server: Duration::ZERO, delivered: None, read: None };
-    let stage = Stage::set(Options { acks, ..Options::default() }).await?;
+    let stage = Stage::set(instant_acks()).await?;
     stage.site.phone(BERT, "Bert");
     Ok(stage)
 }

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use wafleet_protocol::id::{SessionId, WorkspaceId};
 use wafleet_protocol::topology;
 
+/// The delivery mode of messages that outlive the broker's restart (AMQP 0-9-1, basic class).
+pub(crate) const PERSISTENT: u8 = 2;
+
 /// What will be published.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
@@ -32,7 +35,6 @@ pub(crate) fn text_headers<'a>(pairs: impl IntoIterator<Item = (&'a str, String)
 
 /// Persistent JSON, with the properties every message of ours carries.
 pub(crate) fn json_properties(message_id: &str, kind: &str) -> BasicProperties {
-    const PERSISTENT: u8 = 2;
     BasicProperties::default()
         .with_content_type("application/json".into())
         .with_delivery_mode(PERSISTENT)

@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use lapin::BasicProperties;
-use lapin::types::AMQPValue;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use wafleet_protocol::id::CampaignId;
 use wafleet_protocol::topology;
 
-use crate::broker::message::{Message, text_headers};
+use crate::broker::message::{Message, PERSISTENT, text_headers};
 use crate::broker::outbox::Room;
 use crate::database::{DatabaseError, Parked};
 use crate::events::EventSink;
@@ -31,7 +30,6 @@ use crate::world::World;
 const LOOK: Duration = Duration::from_secs(2);
 /// Messages put back at once: so many are published twice at most when a worker dies over them.
 const BATCH: u32 = 100;
-const PERSISTENT: u8 = 2;
 
 /// Everything of a message but its body, as it lies in the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,11 +45,6 @@ struct Cover {
 impl Cover {
     fn of(message: &Message) -> Self {
         let properties = &message.properties;
-        let text = |value: &AMQPValue| match value {
-            AMQPValue::LongString(text) => std::str::from_utf8(text.as_bytes()).ok().map(str::to_owned),
-            AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
-            _ => None,
-        };
         let headers = properties.headers().iter().flat_map(|table| table.inner());
         Self {
             routing_key: message.routing_key.clone(),
@@ -59,7 +52,9 @@ impl Cover {
             kind: properties.kind().as_ref().map(ToString::to_string),
             content_type: properties.content_type().as_ref().map(ToString::to_string),
             priority: *properties.priority(),
-            headers: headers.filter_map(|(name, value)| Some((name.to_string(), text(value)?))).collect(),
+            headers: headers
+                .filter_map(|(name, value)| Some((name.to_string(), letter::text_of(value)?.to_owned())))
+                .collect(),
         }
     }
 
@@ -97,13 +92,8 @@ pub(crate) async fn park(
     told: String,
 ) -> Result<(), IntakeError> {
     sink.prove()?; // else the next owner has it
-    let copy = Message {
-        exchange: topology::COMMANDS,
-        routing_key: order.delivery.routing_key.as_str().to_owned(),
-        mandatory: true,
-        properties: letter::carried(&order.delivery, [(letter::DEFERRED_HEADER, told)]),
-        body: order.delivery.data.clone(),
-    };
+    let routing_key = order.delivery.routing_key.as_str().to_owned();
+    let copy = letter::again(&order.delivery, routing_key, [(letter::DEFERRED_HEADER, told)]);
     let letter = serde_json::to_string(&Cover::of(&copy)).expect("strings and numbers always serialise");
     let parked = Parked { letter, body: copy.body };
     world.database.park(&order.record, campaign, paused, due_at.min(order.verified.expires_at), &parked).await?;
@@ -186,13 +176,8 @@ mod tests {
     fn a_parked_message_comes_back_as_it_was_and_still_proves_who_signed_it() {
         let mut parked = delivery(&Command::SessionStatus, "s1.campaign", &[("x-wa-attempt", "2")]);
         let before = letter::authenticate(&parked, &keyring(), Audience::Commands, 1_500).expect("genuine");
-        let copy = Message {
-            exchange: topology::COMMANDS,
-            routing_key: parked.routing_key.as_str().to_owned(),
-            mandatory: true,
-            properties: letter::carried(&parked, [(letter::DEFERRED_HEADER, "campaign_paused 7".to_owned())]),
-            body: parked.data.clone(),
-        };
+        let told = (letter::DEFERRED_HEADER, "campaign_paused 7".to_owned());
+        let copy = letter::again(&parked, parked.routing_key.as_str().to_owned(), [told]);
         let cover = Cover::of(&copy);
         let text = serde_json::to_string(&cover).expect("it serialises");
         let back = serde_json::from_str::<Cover>(&text).expect("it is read again").around(copy.body.clone());

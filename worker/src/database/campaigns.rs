@@ -19,6 +19,11 @@ pub(crate) struct Choice {
     pub(crate) fence: u64,
 }
 
+/// A campaign of which nobody said anything goes out.
+fn standing(state: Option<String>) -> CampaignState {
+    state.and_then(|state| state.parse().ok()).unwrap_or(CampaignState::Running)
+}
+
 impl Database {
     /// Which session has the message.
     ///
@@ -127,7 +132,7 @@ impl Database {
         let select = "SELECT state FROM wafleet_campaigns WHERE workspace_id = ? AND campaign = ?";
         let query = sqlx::query_scalar::<_, String>(select).bind(workspace.get()).bind(campaign.as_str());
         let state = query.fetch_optional(&self.pool).await?;
-        Ok(state.and_then(|state| state.parse().ok()).unwrap_or(CampaignState::Running))
+        Ok(standing(state))
     }
 
     /// Changes whether a campaign goes out. One that was cancelled stays so: false.
@@ -208,9 +213,7 @@ impl Database {
             .bind(campaign.map(CampaignId::as_str))
             .fetch_one(&self.pool)
             .await?;
-        let state: Option<String> = row.try_get("state")?;
-        let state = state.and_then(|state| state.parse().ok()).unwrap_or(CampaignState::Running);
-        Ok((row.try_get::<i64, _>("out_")? != 0, state))
+        Ok((row.try_get::<i64, _>("out_")? != 0, standing(row.try_get("state")?)))
     }
 
     /// Notes that these want no campaign of this workspace, or want them again.
